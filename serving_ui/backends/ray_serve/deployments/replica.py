@@ -26,6 +26,7 @@ PATHS = {
 }
 _MODULES = "serving_ui.backends.ray_serve.deployments"
 _CLASSES = {"mlflow": f"{_MODULES}.pyfunc:PyFunc", "llama_cpp": f"{_MODULES}.llama_cpp:LlamaCpp"}
+MAX_WORDS = 1000
 _END = object()
 T = TypeVar("T")
 log = logging.getLogger("ray.serve")
@@ -152,4 +153,6 @@ def _error_body(status: int, message: str) -> dict[str, Any]:
 
 
 def _words(problem: Exception) -> str:
-    return f"{type(problem).__name__}: {problem}"
+    """The last line only: libraries put whole tracebacks of other processes into the texts of their exceptions."""
+    lines = str(problem).strip().splitlines()
+    return f"{type(problem).__name__}: {lines[-1] if lines else ''}"[:MAX_WORDS]

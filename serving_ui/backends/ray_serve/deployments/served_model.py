@@ -44,7 +44,7 @@ class ServedModel:
         """Load the model. An exception fails the deployment, and its last line is shown as the reason."""
 
     def predict(self, body: Any) -> Any:
-        """Answer one query. Raise InvalidRequest for status 400; any other exception is status 500 with its text."""
+        """Answer one query. Raise InvalidRequest for status 400; any other exception is status 500 with its last line."""
         raise NotImplementedError("This model does not define predict.")
 
     def stream(self, body: Any) -> Iterable[Any]:
