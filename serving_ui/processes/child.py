@@ -32,6 +32,7 @@ class Child:
         on_exit: Callable[[Child], None],
         files: tuple[int, ...] = (),
         stop_seconds: float,
+        has_heartbeats: bool = True,
     ) -> None:
         self.name = name
         self.stop_seconds = stop_seconds  # between SIGTERM and SIGKILL
@@ -41,6 +42,7 @@ class Child:
         self.has_ended = True  # the process and all its descendants
         self._command = command
         self._env = env
+        self._has_heartbeats = has_heartbeats
         self._files = files  # open files that it inherits under the same numbers
         self._on_exit = on_exit
         self._process: subprocess.Popen[bytes] | None = None
@@ -56,7 +58,7 @@ class Child:
         self.has_ended = False
         self.started_at = time.monotonic()
         read_end, write_end = os.pipe()
-        self.heartbeats = HeartbeatMonitor(read_end)
+        self.heartbeats = HeartbeatMonitor(read_end) if self._has_heartbeats else None
         self._process = subprocess.Popen(
             self._command,
             env={**(os.environ if self._env is None else self._env), FILE: str(write_end)},
@@ -67,6 +69,8 @@ class Child:
             pass_fds=(*self._files, write_end),
         )
         os.close(write_end)
+        if self.heartbeats is None:
+            os.close(read_end)
         threading.Thread(target=self._wait_for_exit, args=[self._process], daemon=True).start()
 
     def is_running(self) -> bool:

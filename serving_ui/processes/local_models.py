@@ -37,7 +37,8 @@ class LocalModel:
         threads = max(1, (os.cpu_count() or 2) - 1)  # one is left for everything else
         options = ["--model", self.model, "--name", self.name, "--port", str(self.port)]
         options += ["--threads", str(threads), "--key-file", self.key_file]
-        return Program([self.python, "-P", "-m", "serving_ui.local_model.server", *options])
+        command = [self.python, "-P", "-m", "serving_ui.local_model.server", *options]
+        return Program(command, has_heartbeats=False)
 
 
 def prepare(root: str, data_folder: str) -> list[LocalModel]:

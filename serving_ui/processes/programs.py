@@ -22,6 +22,7 @@ class Program:
     command: list[str]
     files: tuple[int, ...] = ()
     stop_seconds: float = STOP_SECONDS
+    has_heartbeats: bool = True  # without them it is not killed when it is silent
 
 
 def environment(root: str) -> dict[str, str]:

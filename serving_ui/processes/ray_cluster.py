@@ -46,7 +46,10 @@ class RayCluster:
         options = [f"--{name}={port}" for name, port in zip(PORTS, self.ports, strict=True)]
         cpus = max(MIN_CPUS, os.cpu_count() or 1)
         command = [self.python, "-P", "-m", "serving_ui.backends.ray_serve.local_cluster"]
-        return Program([*command, *options, f"--cpus={cpus}"], stop_seconds=STOP_SECONDS)
+        # No heartbeats: starting a node takes longer than their silence may last, and the cluster's health is checked through its API.
+        return Program(
+            [*command, *options, f"--cpus={cpus}"], stop_seconds=STOP_SECONDS, has_heartbeats=False
+        )
 
 
 def prepare(root: str, data_folder: str) -> RayCluster:

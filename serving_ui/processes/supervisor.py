@@ -51,6 +51,7 @@ class Supervisor:
                 on_exit=self._events.put,
                 files=program.files,
                 stop_seconds=program.stop_seconds,
+                has_heartbeats=program.has_heartbeats,
             )
             for name, program in programs.items()
         ]

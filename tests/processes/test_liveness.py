@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import socket
@@ -9,11 +10,13 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from queue import SimpleQueue
 
 import pytest
 from celery.concurrency.thread import TaskPool
 
 from serving_ui.processes import celery_liveness, liveness
+from serving_ui.processes.child import Child
 from serving_ui.processes.liveness import (
     MAX_STEP_SECONDS,
     SILENCE_SECONDS,
@@ -22,6 +25,8 @@ from serving_ui.processes.liveness import (
     Heartbeat,
     HeartbeatMonitor,
 )
+from serving_ui.processes.local_models import LocalModel
+from serving_ui.processes.ray_cluster import RayCluster
 from tests.architecture.sources import ROOT
 from tests.support.program import Program, running_program
 from tests.support.waiting import command_line, descendants, free_port, is_alive, wait_until
@@ -100,6 +105,37 @@ def test_a_hanging_child_is_replaced_and_its_clients_are_answered_by_the_next(pr
     wait_until(lambda: len(now := children(started)) == 2 and server not in now, what="another child")
     assert len(children(started) & before) == 1
     assert f"(process {server}) has sent no heartbeat for 10 s or more. It is killed." in started.text
+
+
+@pytest.mark.parametrize("has_heartbeats", [True, False])
+def test_only_a_child_that_sends_heartbeats_is_killed_for_silence(has_heartbeats: bool):
+    ended: SimpleQueue[Child] = SimpleQueue()
+    child = Child(
+        name="quiet",
+        command=[sys.executable, "-c", "import time; time.sleep(600)"],
+        env=None,
+        on_exit=ended.put,
+        stop_seconds=1,
+        has_heartbeats=has_heartbeats,
+    )
+    child.start()
+    try:
+        child.check_heartbeat(START_SECONDS + 1)
+        if has_heartbeats:
+            assert ended.get(timeout=60) is child
+        else:
+            assert child.is_running()
+    finally:
+        child.kill()
+        wait_until(lambda: child.has_ended, what="the end of the child")
+
+
+def test_programs_that_send_no_heartbeats_say_so():
+    cluster = RayCluster("python", "token", (1, 2, 3, 4, 5)).program()
+    model = LocalModel("python", "name", "model", 1, "key").program()
+    for program in (cluster, model):
+        module = importlib.import_module(program.command[program.command.index("-m") + 1])
+        assert program.has_heartbeats == hasattr(module, "Heartbeat")
 
 
 @pytest.mark.slow
