@@ -24,6 +24,7 @@ secret_rights_check = SecretRightsCheck()
 def on_worker_shutdown(**_signal: object) -> None:
     """Aborts the credential checks that are running; the next sweep of another worker starts them again."""
     reconcile_queue.stop()
+    discovery.stop()
 
 
 @shared_task(name=celery_messages.RECONCILE, ignore_result=True)
@@ -76,11 +77,8 @@ _traces = Background("traces", _export)
 
 @shared_task(name=host_checks.CHECK, ignore_result=True)
 def check_model_hosts(**_newer: object) -> None:
-    """Asks the model hosts that are due for their models."""
-    _host_checks.request()
-
-
-_host_checks = Background("model-hosts", discovery.check_due_hosts)
+    """Starts the checks of the model hosts that are due, in threads of their own."""
+    discovery.check_due_hosts(now=clock.now())
 
 
 @shared_task(name=schedule.DELETE_EXPIRED, ignore_result=True)

@@ -29,33 +29,41 @@ from serving_ui.model_hosts.models import FoundationModel, ModelHost
 
 REMOVED_AFTER = timedelta(days=1)
 """How long the endpoint of a model stays that the host no longer has."""
+MAX_ENDPOINTS = 1000
+"""Of a host, with those of models that it no longer has: a host with new names at each check stops there."""
 
 
-def update_models(host: ModelHost, listed: Iterable[ListedModel], *, now: datetime) -> None:
-    """Makes the endpoints what the host's list says. Raises host_secrets.Unusable."""
+def update_models(host: ModelHost, listed: Iterable[ListedModel], *, now: datetime) -> int:
+    """Makes the endpoints what the host's list says. Returns how many new models were left out. Raises host_secrets.Unusable."""
     models = {model.id: model for model in listed}
+    host.models.exclude(model_id__in=list(models)).filter(gone_since=None).update(gone_since=now)
+    for old in _rows(host).filter(gone_since__lte=now - REMOVED_AFTER).exclude(model_id__in=list(models)):
+        _remove(old)
     rows = {row.model_id: row for row in _rows(host)}
+    free, left_out = MAX_ENDPOINTS - len(rows), 0
     for model in models.values():
         row = rows.get(model.id)
-        if row is None:
+        if row is None and free > 0:
             _create(host, model, now)
+            free -= 1
+        elif row is None:
+            left_out += 1
         elif _is_outdated(row, model, host):
             _resubmit(host, row, model, now)
     seen = host.models.filter(model_id__in=[model_id for model_id in rows if model_id in models])
     seen.update(last_seen_at=now, gone_since=None)
-    host.models.exclude(model_id__in=list(models)).filter(gone_since=None).update(gone_since=now)
-    for row in _rows(host).filter(gone_since__lte=now - REMOVED_AFTER):
-        _remove(row)
+    return left_out
 
 
-def update_health(host: ModelHost, *, error: str = "", now: datetime) -> None:
-    """Makes its endpoints ready or not ready. `error` says why the host does not answer; empty if it does. One query if nothing changes."""
+def update_health(host: ModelHost, *, error: str = "", unchecked: str = "", now: datetime) -> None:
+    """Makes its endpoints ready or not ready. `error` says why the host does not answer, `unchecked` why it cannot be checked; both are
+    empty if it answers. One query if nothing changes."""
     rows = _rows(host)
     for row in rows.filter(endpoint__ready=Ready.READY):
-        if row.gone_since or error:
-            _try_lose(row.endpoint, _reason(host, error), now)
+        if row.gone_since or error or unchecked:
+            _try_lose(row.endpoint, _reason(host, error, unchecked), now)
     lost = rows.filter(endpoint__ready=Ready.NOT_READY, endpoint__unready_because=Unready.HEALTH)
-    for row in lost.filter(gone_since=None) if not error else ():
+    for row in lost.filter(gone_since=None) if not (error or unchecked) else ():
         _try_regain(row.endpoint, now)
 
 
@@ -63,7 +71,11 @@ def _rows(host: ModelHost) -> QuerySet[FoundationModel]:
     return host.models.select_related("endpoint__active", "endpoint__pending", "endpoint__latest")
 
 
-def _reason(host: ModelHost, error: str) -> str:
+def _reason(host: ModelHost, error: str, unchecked: str) -> str:
+    if unchecked:
+        return _(
+            "The model host %(host)s cannot be checked, so it is not known whether it answers. %(why)s Only admins can edit it."
+        ) % {"host": host.name, "why": unchecked}
     if error:
         return _("The model host %(host)s does not answer: %(error)s It is asked again until it does.") % {
             "host": host.name,

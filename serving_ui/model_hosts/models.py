@@ -57,6 +57,9 @@ class ModelHost(models.Model):
     failures = models.PositiveIntegerField(default=0)  # checks that failed since the last that did not
     checked_at = models.DateTimeField(null=True)
     next_check_at = models.DateTimeField(db_index=True)
+    checking_until = models.DateTimeField(
+        null=True
+    )  # a worker checks it now; after this time another one may
 
     def __str__(self) -> str:
         return self.name

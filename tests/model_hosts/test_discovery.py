@@ -14,14 +14,13 @@ from serving_ui.catalogue.spec import parse_endpoint
 from serving_ui.endpoints.models import ConfigVersion, Endpoint, EndpointEvent, Workspace
 from serving_ui.lib import clock
 from serving_ui.lib.changes import ReportedChange, change_reported
-from serving_ui.model_hosts import commands, discovery
+from serving_ui.model_hosts import commands, endpoints_of_models
 from serving_ui.model_hosts.host_spec import HostChanges
 from serving_ui.model_hosts.models import FoundationModel, Health, ModelHost
 from serving_ui.snapshots.builder import SnapshotBuilder
 from tests.conftest import openai_body
 from tests.model_hosts.conftest import FakeHost, age_models, check, deploy, states
 from tests.support.raw_server import raw_server
-from tests.support.waiting import free_port
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Add = Callable[..., ModelHost]
@@ -172,33 +171,26 @@ def test_odd_entries_are_left_out_and_told(add_host: Add, fake: FakeHost):
     assert host.note.startswith("3 entries of its list were left out")
 
 
-def test_a_list_of_10000_models_is_cut_and_told(
-    add_host: Add, fake: FakeHost, monkeypatch: pytest.MonkeyPatch
-):
-    created: list[str] = []
-    monkeypatch.setattr(
-        "serving_ui.model_hosts.endpoints_of_models._create",
-        lambda _host, model, _now: created.append(model.id),
-    )
+def test_a_list_of_10000_models_is_cut_and_told(add_host: Add, fake: FakeHost):
     fake.lists(*(f"m{number:05}" for number in range(10_000)))
     host = check(add_host())
-    assert len(created) == 500
+    assert set(states()) == {f"system-gpu-m{number:05}" for number in range(500)}
     assert "lists 10,000 models" in host.note
 
 
-def test_a_slow_host_delays_no_other(add_host: Add, fake: FakeHost, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(discovery, "SECONDS", 1.0)
-    drip = (b"H",) * 60
-    with raw_server() as slow:
-        slow.answer(b"HTTP/1.1 200 OK\r\nX: ", later=drip)
-        add_host("slow", base_url=f"{slow.url}/v1")
-        add_host("gone", base_url=f"http://127.0.0.1:{free_port()}/v1")
-        add_host("gpu")
-        discovery.check_due_hosts()
-    health = dict(ModelHost.objects.values_list("name", "health"))
-    assert health == {"slow": "UNREACHABLE", "gone": "UNREACHABLE", "gpu": "ONLINE"}
-    assert ModelHost.objects.get(name="slow").error == "It did not answer in time."
-    assert set(states()) == {LLAMA, NOMIC}
+def test_a_host_with_new_names_at_each_check_stops_at_a_number_of_endpoints(
+    add_host: Add, fake: FakeHost, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(endpoints_of_models, "MAX_ENDPOINTS", 10)
+    host = add_host()
+    for number in range(3):
+        fake.lists(*(f"m{number}-{each}" for each in range(4)))
+        host = check(host)
+    assert len(states()) == 10
+    assert host.note.startswith("2 new models were left out, because this host has 10 endpoints")
+    age_models(hours=25)  # those of the first and the second check
+    host = check(host)
+    assert (set(states()), host.note) == ({f"system-gpu-m2-{each}" for each in range(4)}, "")
 
 
 def test_a_host_is_checked_again_after_a_minute_and_sooner_after_a_failure(add_host: Add, fake: FakeHost):

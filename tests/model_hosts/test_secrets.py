@@ -10,6 +10,7 @@ from serving_ui.accounts import directory
 from serving_ui.accounts.models import User
 from serving_ui.catalogue.problems import SpecErrors
 from serving_ui.endpoints import revocation
+from serving_ui.endpoints.models import Endpoint
 from serving_ui.lib import clock
 from serving_ui.model_hosts import commands
 from serving_ui.model_hosts.host_spec import HostChanges
@@ -88,12 +89,23 @@ def test_who_may_no_longer_read_the_secret_no_longer_sends_it(host: ModelHost, o
     assert states() == {LLAMA: "NOT_READY"}
 
 
-def test_endpoints_stay_ready_when_the_admin_is_deactivated(host: ModelHost, owner: User, admin: User):
+def test_a_host_whose_admin_is_deactivated_is_not_ready_until_another_gives_the_secret(
+    host: ModelHost, fake: FakeHost, owner: User, admin: User
+):
     second = User.objects.create(email="second@example.com", is_admin=True)
     directory.change_principal(user=admin, active=False, actor=second)
     assert revocation.apply_secret_rights(now=clock.now())
-    assert "is deactivated" in check(host).error
-    assert sent() == "first"
+    before = len(fake.requests)
+    checked = check(host)
+    assert (len(fake.requests), checked.health) == (before, Health.UNCHECKED)
+    assert states() == {LLAMA: "NOT_READY"}
+    assert sent() == "first"  # queries go on: who had the right has not lost it
+    sentence = Endpoint.objects.get(name=LLAMA).events.order_by("-pk")[0].sentence
+    assert "cannot be checked" in sentence
+    assert f"{admin.email}, who gave this host the secret" in sentence
+    assert "Edit the host and give the secret again. Only admins can edit it." in sentence
+    check(update(second, secret=secret_scenario.REFERENCE))
+    deploy()
     assert states() == {LLAMA: "READY"}
 
 
