@@ -128,6 +128,8 @@ def test_only_a_child_that_sends_heartbeats_is_killed_for_silence(has_heartbeats
     finally:
         child.kill()
         wait_until(lambda: child.has_ended, what="the end of the child")
+        if child.heartbeats:
+            child.heartbeats.read(0)  # the end of the pipe, which closes it
 
 
 def test_programs_that_send_no_heartbeats_say_so():
