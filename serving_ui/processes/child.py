@@ -120,11 +120,12 @@ class Child:
     def _forward_output(self, process: subprocess.Popen[bytes]) -> None:
         if process.stdout is None:
             return
-        for line in process.stdout:
-            text = line.decode(errors="replace").rstrip()
-            self.last_lines.append(text)
-            with contextlib.suppress(OSError):  # after the terminal is closed, the pipe must still be read
-                print(text, file=sys.stderr, flush=True)
+        with process.stdout as output:
+            for line in output:
+                text = line.decode(errors="replace").rstrip()
+                self.last_lines.append(text)
+                with contextlib.suppress(OSError):  # after the terminal is closed, the pipe must still be read
+                    print(text, file=sys.stderr, flush=True)
 
 
 def stop_all(children: Collection[Child], *, wait_for_signal: Callable[[float], bool]) -> None:
