@@ -124,7 +124,9 @@ class Child:
             for line in output:
                 text = line.decode(errors="replace").rstrip()
                 self.last_lines.append(text)
-                with contextlib.suppress(OSError):  # after the terminal is closed, the pipe must still be read
+                with contextlib.suppress(
+                    OSError
+                ):  # after the terminal is closed, the pipe must still be read
                     print(text, file=sys.stderr, flush=True)
 
 
