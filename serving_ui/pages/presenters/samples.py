@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 
 from serving_ui.catalogue.code_samples import (
+    as_json,
     as_python,
     curl,
     databricks_client,
@@ -32,6 +33,8 @@ class CodeSample:
 def request_body(task: Task | None, source: ModelSource | None = None) -> str:
     """The JSON that the query page starts with; a chat is streamed."""
     body = sample_body(task, source)
+    if task is None:
+        return as_json(body)  # a row of a table on a line
     return json.dumps({**body, "stream": True} if task is Task.CHAT else body, indent=2)
 
 
