@@ -11,7 +11,7 @@ from math import prod
 from typing import Any
 
 Part = Mapping[str, Any]
-Signature = Mapping[str, list[Part]]
+Signature = Mapping[str, Sequence[Part]]
 Schema = dict[str, Any]
 LISTS = ("inputs", "outputs", "params")
 MAX_PARTS = 2000

@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 
+from serving_ui.catalogue.model_source import ModelSource, SourceKind
 from serving_ui.catalogue.providers.ray_serve import RayServeConfig
 from serving_ui.catalogue.tasks import Task
 from serving_ui.gateway.snapshot import Entity
+from serving_ui.pages.presenters import samples
+from tests.browser import code_samples
 from tests.gateway.conftest import CHAT, GatewayServer, endpoint
 from tests.support.vendor import Answer, Vendor
 from tests.support.waiting import free_port
@@ -81,3 +84,34 @@ def test_what_the_model_answers_with_an_error_is_told(gateway: GatewayServer, ve
     gateway.publish(endpoint("iris", own(vendor.url)))
     answer = gateway.query("iris", SCORES)
     assert (answer.status_code, "Column b is missing." in answer.json()["message"]) == (400, True)
+
+
+def test_a_fault_of_the_model_is_told_and_stops_no_other_query(gateway: GatewayServer, vendor: Vendor):
+    fault = {
+        "error": {"message": "RuntimeError: The weights are broken.", "type": "server_error", "code": 500}
+    }
+    gateway.publish(endpoint("iris", own(vendor.url)))
+    for _ in range(12):
+        vendor.set_answers(Answer.json(fault, status=500))
+        answer = gateway.query("iris", SCORES)
+        assert (answer.status_code, "The weights are broken." in answer.json()["message"]) == (500, True)
+    assert len(vendor.requests) == 12
+    vendor.set_answers(Answer.json({"predictions": [1]}))
+    assert gateway.query("iris", SCORES).status_code == 200
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("key", ["curl", "requests", "mlflow", "databricks"])
+def test_the_code_samples_of_the_query_page_run(gateway: GatewayServer, vendor: Vendor, key: str):
+    columns = [{"name": "a", "type": "double"}, {"name": "b", "type": "string"}]
+    source = ModelSource(SourceKind.MLFLOW, "models:/iris/1", signature={"inputs": columns})
+    found = samples.code_samples(name="iris", task=None, base=gateway.url, source=source)
+    (code,) = (each.code for each in found if each.key == key)
+    vendor.set_answers(Answer.json({"predictions": ["setosa"]}))
+    gateway.publish(endpoint("iris", own(vendor.url)))
+    assert "setosa" in code_samples.run(code, token="token-owner", shell=key == "curl")
+    assert vendor.requests[0].json == (
+        {"dataframe_records": [{"a": 1.0, "b": "text"}]}
+        if key == "databricks"
+        else {"dataframe_split": {"columns": ["a", "b"], "data": [[1.0, "text"]]}}
+    )
