@@ -13,7 +13,7 @@ from serving_ui.endpoints import celery_messages, cluster, leases, reconcile_que
 from serving_ui.endpoints.revocation import SecretRightsCheck
 from serving_ui.lib import clock
 from serving_ui.lib.background import Background
-from serving_ui.model_hosts import discovery
+from serving_ui.model_hosts import discovery, local_models
 from serving_ui.model_hosts import schedule as host_checks
 from serving_ui.usage import ingest, retention, schedule
 
@@ -77,8 +77,11 @@ _traces = Background("traces", _export)
 
 @shared_task(name=host_checks.CHECK, ignore_result=True)
 def check_model_hosts(**_newer: object) -> None:
-    """Starts the checks of the model hosts that are due, in threads of their own."""
-    discovery.check_due_hosts(now=clock.now())
+    """Makes hosts of the models that run on this machine, then starts the checks of the hosts that are due, in threads of their own."""
+    try:
+        local_models.follow(now=clock.now())
+    finally:
+        discovery.check_due_hosts(now=clock.now())
 
 
 @shared_task(name=schedule.DELETE_EXPIRED, ignore_result=True)

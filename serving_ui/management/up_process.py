@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from serving_ui.bootstrap.errors import StartError
+from serving_ui.local_model.files import HOST
 from serving_ui.processes import programs
-from serving_ui.processes.local_models import LocalModel
 from serving_ui.processes.ray_cluster import RayCluster
 from serving_ui.processes.supervisor import STOP_SIGNALS, Supervisor
 from serving_ui.server import ports
@@ -31,12 +31,12 @@ def become_supervisor(
     data_folder: str,
     lock: int,
     ray: RayCluster | None,
-    local_models: Sequence[LocalModel],
+    model_ports: Sequence[int],
     sockets: Sequence[socket.socket],
     ready_text: str,
 ) -> NoReturn:
-    """`lock` is the open lock of the data folder; `ready_text` is printed once the server is ready; `ray` and
-    `local_models` are started, too."""
+    """`lock` is the open lock of the data folder; `ready_text` is printed once the server is ready; `ray` is
+    started, too; `model_ports` are those of the models on this machine."""
     read_end, write_end = (
         os.pipe()
     )  # not an argument, which every user of the machine can read: it may hold a sign-in link
@@ -46,23 +46,30 @@ def become_supervisor(
     for file in (lock, read_end, *listeners):
         os.set_inheritable(file, True)
     command = [sys.executable, "-P", "-m", "serving_ui.management.up_process"]
-    command += ["--host", address.host, "--port", str(address.port), "--data-folder", data_folder]
+    command += [
+        "--host",
+        address.host,
+        "--port",
+        str(address.port),
+        "--data-folder",
+        data_folder,
+        "--root",
+        root,
+    ]
     command += ["--ready-text", str(read_end), *(f"--listen={each}" for each in listeners)]
     if ray:
         command += ["--ray-python", ray.python, "--ray-token-file", ray.token_file]
         command += [f"--ray-port={port}" for port in ray.ports]
         os.environ.update(ray.settings())
-    for each in local_models:
-        command += ["--local-model", each.python, each.name, each.model, str(each.port), each.key_file]
-        _allow(f"127.0.0.1:{each.port}")
+    _allow(model_ports)
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)  # until the supervisor has installed its handlers
     os.execve(sys.executable, command, programs.environment(root))  # noqa: S606 -- an argument list, no shell
 
 
-def _allow(address: str) -> None:
-    """Lists an address in the outbound policy of all processes."""
+def _allow(ports: Sequence[int]) -> None:
+    """Lists ports of this machine in the outbound policy of all processes."""
     listed = os.environ.get(ALLOWED, "").strip()
-    os.environ[ALLOWED] = f"{listed},{address}" if listed else address
+    os.environ[ALLOWED] = ",".join([*filter(None, [listed]), *(f"{HOST}:{port}" for port in ports)])
 
 
 def main() -> int:
@@ -78,7 +85,7 @@ def main() -> int:
     parser.add_argument("--ray-python")
     parser.add_argument("--ray-token-file")
     parser.add_argument("--ray-port", type=int, action="append")
-    parser.add_argument("--local-model", nargs=5, action="append", default=[])
+    parser.add_argument("--root", required=True)
     options = parser.parse_args()
     address = ListenAddress(host=options.host, port=options.port)
     with open(options.ready_text, encoding="utf-8") as pipe:
@@ -87,12 +94,11 @@ def main() -> int:
         "server": programs.server(listeners=tuple(options.listen)),
         "worker": programs.worker(),
         "beat": programs.beat(data_folder=options.data_folder),
+        "local models": programs.local_models(root=options.root, data_folder=options.data_folder),
     }
     if options.ray_python:
         ray = RayCluster(options.ray_python, options.ray_token_file, tuple(options.ray_port))
         children["Ray cluster"] = ray.program()
-    for python, name, model, port, key_file in options.local_model:
-        children[f"model {name}"] = LocalModel(python, name, model, int(port), key_file).program()
     supervisor = Supervisor(
         children,
         sockets=[socket.socket(fileno=each) for each in options.listen],

@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 
@@ -21,7 +22,8 @@ from serving_ui.endpoints import commands as endpoints
 from serving_ui.endpoints.admission import admit
 from serving_ui.lib.changes import State, report_change
 from serving_ui.lib.refusal import AlreadyExists, NotAllowed
-from serving_ui.model_hosts import host_spec, queries
+from serving_ui.local_model.files import Files
+from serving_ui.model_hosts import host_secrets, host_spec, queries
 from serving_ui.model_hosts.host_spec import HostChanges, HostSpec, NamedModel
 from serving_ui.model_hosts.models import Health, HostKind, ModelHost
 from serving_ui.vault import commands as vault
@@ -48,8 +50,6 @@ def create_host(*, spec: HostSpec, actor: User, now: datetime) -> ModelHost:
             host.save(force_insert=True)
             _report("create_host", host, actor, before=None, after=state_of(host))
     except IntegrityError:
-        if not ModelHost.objects.filter(name=spec.name).exists():
-            raise
         if not ModelHost.objects.filter(name=spec.name).exists():
             raise
         raise AlreadyExists(
@@ -85,6 +85,8 @@ def delete_host(*, name: str, actor: User, now: datetime) -> None:
     need_admin(actor)
     with transaction.atomic():
         host = queries.locked_host(name=name, actor=actor)
+        if host.kind == HostKind.LOCAL and Files(settings.DATA).wish():
+            raise NotAllowed(_("Stop the models on this machine. This deletes their hosts, too."))
         _delete(host, actor, action="delete_host")
 
 
@@ -96,8 +98,11 @@ def check_now(*, name: str, actor: User, now: datetime) -> ModelHost:
     return host
 
 
-def put_local_host(*, name: str, base_url: str, api_key: str, now: datetime) -> ModelHost:
-    """The host of a server that this machine runs itself: made, or given its new address and key. Called by the product."""
+def put_local_host(*, name: str, base_url: str, api_key: str, now: datetime, prefix: str = "") -> ModelHost:
+    """The host of a server that this machine runs itself: made, or changed to its new address and key. Called by the product.
+
+    Raises AlreadyExists if a host of another kind has the name.
+    """
     block: dict[str, Any] = {"custom_provider_url": base_url}
     if api_key:
         block["bearer_token_auth"] = {"token_plaintext": api_key}
@@ -105,12 +110,14 @@ def put_local_host(*, name: str, base_url: str, api_key: str, now: datetime) -> 
     config = parse_config({"served_entities": [{"name": "host", "external_model": model}]})
     with transaction.atomic():
         host = ModelHost.objects.select_for_update().filter(name=name).first()
-        before = state_of(host) if host else None
-        host = host or ModelHost(name=name, kind=HostKind.LOCAL, created_at=now, revision=0)
-        if host.kind != HostKind.LOCAL:
+        if host and host.kind != HostKind.LOCAL:
             raise AlreadyExists(
                 _("Another model host is named %(name)s. Delete that one first.") % {"name": name}
             )
+        if host and host_secrets.connects_as(host, config):
+            return host
+        before = state_of(host) if host else None
+        host = host or ModelHost(name=name, kind=HostKind.LOCAL, prefix=prefix, created_at=now, revision=0)
         _store_connection(host, config, now)
         host.modified_at = host.next_check_at = now
         host.save()

@@ -48,6 +48,22 @@ def resolved(host: ModelHost) -> ExternalModel:
     return config.with_secrets(plain).served_entities[0].external
 
 
+def connects_as(host: ModelHost, config: ConfigSpec) -> bool:
+    """Whether the host has this address and these secrets, which are plaintext, already."""
+    try:
+        mine = resolved(host)
+    except Unusable:
+        return False
+    other = config.served_entities[0].external
+    secrets_of = [
+        {path: secret.reveal() for path, secret in each.config.secrets().items()} for each in (mine, other)
+    ]
+    return (
+        secrets_of[0] == secrets_of[1]
+        and mine.config.flat()["custom_provider_url"] == other.config.flat()["custom_provider_url"]
+    )
+
+
 def for_endpoint(host: ModelHost, config: ConfigSpec) -> tuple[ConfigSpec, list[SecretBinding]]:
     """`config` of one of its endpoints with copies of the host's stored secrets, and the unsaved bindings of its references.
 

@@ -11,7 +11,7 @@ from serving_ui.catalogue.served_entity import Kind
 from serving_ui.endpoints import queries as endpoints
 from serving_ui.endpoints.models import Endpoint
 from serving_ui.lib.refusal import NotFound
-from serving_ui.model_hosts.models import FoundationModel, HostKind, ModelHost
+from serving_ui.model_hosts.models import FoundationModel, ModelHost
 
 
 def list_hosts(*, actor: User) -> QuerySet[ModelHost]:
@@ -62,8 +62,3 @@ def model_of(*, endpoint: Endpoint) -> FoundationModel | None:
 
 def _not_found(name: str) -> NotFound:
     return NotFound(_("There is no model host named %(name)s.") % {"name": name})
-
-
-def local_host_names() -> set[str]:
-    """The names of the hosts that this machine runs itself."""
-    return set(ModelHost.objects.filter(kind=HostKind.LOCAL).values_list("name", flat=True))

@@ -23,6 +23,7 @@ class Program:
     files: tuple[int, ...] = ()
     stop_seconds: float = STOP_SECONDS
     has_heartbeats: bool = True  # without them it is not killed when it is silent
+    is_optional: bool = False  # the product runs without it
 
 
 def environment(root: str) -> dict[str, str]:
@@ -67,6 +68,13 @@ def beat(*, data_folder: str) -> Program:
     restarts when it is killed, and without its periodic sweep the work of a lost message would never be done."""
     schedule = ("--schedule", os.path.join(data_folder, "beat"))
     return Program([*_celery(), "beat", "--loglevel", "warning", *schedule])
+
+
+def local_models(*, root: str, data_folder: str) -> Program:
+    """Runs models on this machine while an admin wants them."""
+    folders = ("--root", root, "--data-folder", data_folder)
+    command = [sys.executable, *_RUN, "serving_ui.processes.local_models", *folders]
+    return Program(command, is_optional=True)
 
 
 def _celery() -> list[str]:

@@ -1,7 +1,7 @@
 """Keeps the processes of `up` running until it is told to stop.
 
 A child that ends is started again, after a pause that doubles each time; one whose heartbeat is overdue is killed first. A child that
-ends five times in a row just after its start stops everything, with its last lines of output. SIGINT, SIGTERM and SIGHUP stop everything.
+ends five times in a row just after its start stops everything, with its last lines of output, unless its program is optional. SIGINT, SIGTERM and SIGHUP stop everything.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from serving_ui.processes.reaper import Reaper
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 QUICK_SECONDS = 10.0  # a child that ends sooner than this after its start counts as a quick failure
 QUICK_FAILURES = 5
+MAX_PAUSE_SECONDS = 60.0
 IDLE_SECONDS = 0.5
 
 
@@ -57,6 +58,7 @@ class Supervisor:
         ]
         self._sockets = sockets
         self._clock = AwakeClock()
+        self._optional = {name for name, program in programs.items() if program.is_optional}
         self._failures = dict.fromkeys(programs, 0)
         self._restarts: dict[Child, float] = {}  # children that have ended, with the time to start them again
         self._is_ready = is_ready
@@ -108,7 +110,8 @@ class Supervisor:
         for child in [child for child, at in self._restarts.items() if at <= time.monotonic()]:
             del self._restarts[child]
             self._start(child)
-        if not self._was_ready and all(child.is_running() for child in self._children) and self._is_ready():
+        required = [child for child in self._children if child.name not in self._optional]
+        if not self._was_ready and all(child.is_running() for child in required) and self._is_ready():
             self._was_ready = True
             self._when_ready()
 
@@ -122,13 +125,13 @@ class Supervisor:
         quick = time.monotonic() - child.started_at < QUICK_SECONDS
         failures = self._failures[child.name] + 1 if quick else 1
         self._failures[child.name] = failures
-        if failures >= QUICK_FAILURES:
+        if failures >= QUICK_FAILURES and child.name not in self._optional:
             output = "\n".join(f"    {line}" for line in child.last_lines) or "    (nothing)"
             raise StartError(
                 f"The {child.name} ended {failures} times in a row just after its start, so everything is "
                 f"stopped. It {child.exit_description()}, and its last lines were:\n{output}"
             )
-        pause = 0.1 * 2 ** (failures - 1)
+        pause = min(MAX_PAUSE_SECONDS, 0.1 * 2 ** min(failures - 1, 10))
         print(f"The {child.name} {child.exit_description()}; starting it again.", file=sys.stderr, flush=True)
         self._restarts[child] = time.monotonic() + pause
 

@@ -15,14 +15,15 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from serving_ui.bootstrap import install
-from serving_ui.processes import local_models, ray_cluster
+from serving_ui.local_model import files
+from serving_ui.processes import ray_cluster
 from tests.architecture.sources import ROOT
 
 LOCKS = (
     "requirements.lock",
     "tests/requirements.lock",
     ray_cluster.LOCK,
-    local_models.LOCK,
+    files.LOCK_FILE,
     "tests/engines/requirements.lock",
 )
 PIN = re.compile(r"^([a-z0-9._-]+)==(\S+)", re.MULTILINE)

@@ -41,6 +41,8 @@ NEVER_READ = {
     "/",
     "/sign-out",
     "/ml/endpoints/create/fields",
+    "/ml/local-models/start",
+    "/ml/local-models/stop",
     "/ml/model-hosts/gpu/check",
     "/ml/secrets/scopes",
     "/ml/secrets/keys/put",

@@ -15,7 +15,14 @@ from tests.support.product import Product
 from tests.support.waiting import command_line, pass_time
 
 SECONDS = 30.0
-PARTS = ("management.up_process", "reaper_script", "serving_ui.server", "--quiet worker", "--quiet beat")
+PARTS = (
+    "management.up_process",
+    "reaper_script",
+    "serving_ui.server",
+    "--quiet worker",
+    "--quiet beat",
+    "local_models",
+)
 
 
 def megabytes(process: int) -> tuple[float, float]:

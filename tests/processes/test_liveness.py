@@ -15,7 +15,7 @@ from queue import SimpleQueue
 import pytest
 from celery.concurrency.thread import TaskPool
 
-from serving_ui.processes import celery_liveness, liveness
+from serving_ui.processes import celery_liveness, liveness, programs
 from serving_ui.processes.child import Child
 from serving_ui.processes.liveness import (
     MAX_STEP_SECONDS,
@@ -25,7 +25,6 @@ from serving_ui.processes.liveness import (
     Heartbeat,
     HeartbeatMonitor,
 )
-from serving_ui.processes.local_models import LocalModel
 from serving_ui.processes.ray_cluster import RayCluster
 from tests.architecture.sources import ROOT
 from tests.support.program import Program, running_program
@@ -134,8 +133,8 @@ def test_only_a_child_that_sends_heartbeats_is_killed_for_silence(has_heartbeats
 
 def test_programs_that_send_no_heartbeats_say_so():
     cluster = RayCluster("python", "token", (1, 2, 3, 4, 5)).program()
-    model = LocalModel("python", "name", "model", 1, "key").program()
-    for program in (cluster, model):
+    models = programs.local_models(root="root", data_folder="data")
+    for program in (cluster, models):
         module = importlib.import_module(program.command[program.command.index("-m") + 1])
         assert program.has_heartbeats == hasattr(module, "Heartbeat")
 

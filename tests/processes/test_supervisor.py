@@ -23,8 +23,9 @@ script, folder, stop_seconds = sys.argv[1:]
 command = [sys.executable, "-S", "-c", script, folder]
 import os
 ready = lambda: os.path.exists(os.path.join(folder, "ready"))
+others = {"model": Program([sys.executable, "-S", "-c", "raise SystemExit(7)"], is_optional=True)} if script.endswith("# with another") else {}
 try:
-    Supervisor({"worker": Program(command, stop_seconds=float(stop_seconds))}, is_ready=ready, when_ready=lambda: print("ready", flush=True)).run()
+    Supervisor({"worker": Program(command, stop_seconds=float(stop_seconds)), **others}, is_ready=ready, when_ready=lambda: print("ready", flush=True)).run()
 except StartError as problem:
     sys.exit(str(problem))
 print("stopped", flush=True)
@@ -110,6 +111,15 @@ def test_a_child_that_fails_repeatedly_ends_the_supervisor_with_its_output(super
     assert "The worker ended 5 times in a row just after its start, so everything is stopped." in output
     assert "It ended with exit code 3, and its last lines were:\n    the reason" in output
     assert "Traceback" not in output
+
+
+def test_an_optional_child_that_fails_repeatedly_stops_nothing(supervise):
+    program = supervise(GOOD + "# with another")
+    program.wait_for_line("ready")
+    failure = "The model ended with exit code 7; starting it again."
+    wait_until(lambda: program.err.count(failure) > 5, what="more failures than a required child may have")
+    assert program.process.poll() is None
+    assert len(children(program)) == 1
 
 
 def test_a_child_that_ignores_sigterm_is_killed(supervise):

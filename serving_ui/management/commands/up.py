@@ -13,9 +13,11 @@ from django.core.management.base import BaseCommand, CommandParser
 from django.http.request import validate_host
 
 from serving_ui.bootstrap.errors import StartError
+from serving_ui.local_model.files import Files
+from serving_ui.local_model.weights import MAX_MODELS
 from serving_ui.management import data_folder, prepare
 from serving_ui.management.up_process import become_supervisor
-from serving_ui.processes import local_models, ray_cluster
+from serving_ui.processes import ray_cluster
 from serving_ui.processes.ray_cluster import RayCluster
 from serving_ui.server import address, ports
 from serving_ui.server.address import ListenAddress
@@ -41,27 +43,27 @@ class Command(BaseCommand):
             signal.SIGTERM, signal.default_int_handler
         )  # until the supervisor installs its own handler
         try:
-            self._run(listen_address, with_ray=options["ray"], with_models=options["local_model"])
+            self._run(listen_address, with_ray=options["ray"], wants_model=options["local_model"])
         except KeyboardInterrupt:
             return
 
-    def _run(self, listen_address: ListenAddress, *, with_ray: bool, with_models: bool) -> None:
+    def _run(self, listen_address: ListenAddress, *, with_ray: bool, wants_model: bool) -> None:
         """Prepare the data folder, then become the supervisor of all processes."""
         folder = str(settings.DATA)
         lock = data_folder.claim(folder)
         ports.check_free(listen_address)
         ray = _prepare_ray() if with_ray else None
-        models = local_models.prepare(str(settings.BASE_DIR), folder) if with_models else []
+        local_model = Files(settings.DATA)
+        if wants_model and not local_model.wish():
+            local_model.want()  # until an admin stops it on the page
         prepare.prepare_all()
-        if models:
-            prepare.register_local_models(models)
         become_supervisor(
             listen_address,
             root=str(settings.BASE_DIR),
             data_folder=folder,
             lock=lock,
             ray=ray,
-            local_models=models,
+            model_ports=local_model.reserve_ports(MAX_MODELS),
             sockets=ports.open_all(listen_address),
             ready_text=_ready_text(listen_address),
         )

@@ -12,9 +12,9 @@ from django.views.decorators.http import require_GET, require_safe
 from serving_ui.endpoints import queries
 from serving_ui.lib.address import public_url
 from serving_ui.model_hosts.queries import visible_models
-from serving_ui.pages.http import PageRequest, see_other
+from serving_ui.pages.http import PageRequest, fragment, see_other
 from serving_ui.pages.policy import signed_in
-from serving_ui.pages.presenters import listing, models
+from serving_ui.pages.presenters import listing, local_models, models
 
 CARDS = 12
 """Foundation models that the list shows as cards; the page of all models has the others."""
@@ -36,7 +36,7 @@ def endpoint_list(request: PageRequest) -> HttpResponse:
     if not is_full_page and request.GET.get("part") == "cards":
         return render(request, "endpoints/list.html#cards", _cards(request))
     if not is_full_page and request.GET.get("part") == "models":
-        return render(request, "models/strip.html", _models(request))
+        return models_part(request)
     context = _table(request)
     if is_full_page:
         response = render(request, "endpoints/list.html", context | _cards(request) | _models(request))
@@ -46,6 +46,11 @@ def endpoint_list(request: PageRequest) -> HttpResponse:
         response = render(request, "endpoints/list.html#table", context)
     patch_vary_headers(response, ["HX-Request"])
     return response
+
+
+def models_part(request: PageRequest) -> HttpResponse:
+    """The foundation models alone, for htmx."""
+    return fragment(request, "models/strip.html", _models(request))
 
 
 def _table(request: PageRequest) -> dict[str, Any]:
@@ -79,11 +84,14 @@ def _cards(request: PageRequest) -> dict[str, Any]:
 
 
 def _models(request: PageRequest) -> dict[str, Any]:
-    """The first foundation models, and how many there are. Two queries, whatever their number."""
+    """The first foundation models, and how many there are, with two queries, whatever their number. For an admin also the card of
+    the models on this machine, which is shown while there is no model."""
     found = visible_models(actor=request.user)
     first = list(found[:CARDS])
+    local = local_models.card() if request.user.is_admin else None
     return {
         "models": models.rows(first, base=public_url(request)),
         "models_total": found.count() if len(first) == CARDS else len(first),
-        "models_live": any(model.endpoint.is_updating for model in first),
+        "local": local,
+        "models_live": any(model.endpoint.is_updating for model in first) or bool(local and local.is_live),
     }

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import messages
 from django.core.exceptions import BadRequest
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
+from django.utils.cache import patch_vary_headers
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
@@ -22,8 +25,9 @@ from serving_ui.model_hosts import commands, queries
 from serving_ui.model_hosts.host_spec import HostChanges, HostSpec
 from serving_ui.model_hosts.models import HostKind, ModelHost
 from serving_ui.pages.forms.model_host import ModelHostForm, provider_of
-from serving_ui.pages.http import PageRequest, see_other
+from serving_ui.pages.http import PageRequest, fragment, see_other
 from serving_ui.pages.paging import list_page
+from serving_ui.pages.presenters import local_models
 from serving_ui.pages.presenters.state import BAD, GOOD, STILL, Badge
 
 ROWS = 25  # of a page
@@ -34,11 +38,26 @@ ADDED = (HostKind.OPENAI_COMPATIBLE, HostKind.DATABRICKS, HostKind.PROVIDER)
 @never_cache
 @require_GET
 def host_list(request: PageRequest) -> HttpResponse:
-    """The hosts with their state."""
+    """The hosts with their state. For htmx the list alone, with the card of the models on this machine."""
+    if request.htmx and not request.htmx.history_restore_request:
+        response = hosts_part(request)
+    else:
+        response = render(request, "models/hosts.html", _hosts(request))
+    patch_vary_headers(response, ["HX-Request"])
+    return response
+
+
+def hosts_part(request: PageRequest) -> HttpResponse:
+    """The list alone, for htmx."""
+    return fragment(request, "models/hosts.html#hosts", _hosts(request))
+
+
+def _hosts(request: PageRequest) -> dict[str, Any]:
     rows, at = queries.list_hosts(actor=request.user), reverse("model-hosts")
     found = list_page(request, rows, order=("name",), key=lambda row: (row.name,), size=ROWS, at=at)
     hosts = [{"host": host, "badge": _badge(host), "kind": _kind(host.kind)} for host in found.rows]
-    return render(request, "models/hosts.html", {"hosts": hosts, "list_page": found})
+    shown = f"{at}?{request.GET.urlencode()}" if request.GET else at
+    return {"hosts": hosts, "list_page": found, "local": local_models.card(), "address": shown}
 
 
 @admin

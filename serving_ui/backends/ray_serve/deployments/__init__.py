@@ -1,4 +1,4 @@
-"""What runs inside Ray: the replicas of own models. Imports neither Django nor the rest of this project.
+"""What runs inside Ray: the replicas of own models. Imports neither Django nor the rest of this project but `local_model.llama_cpp`.
 
 On a cluster the package is installed as a wheel without its dependencies; on this machine it is found by PYTHONPATH.
 """

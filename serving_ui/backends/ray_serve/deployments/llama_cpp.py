@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import secrets
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
 from serving_ui.backends.ray_serve.deployments.served_model import InvalidRequest, ServedModel
+from serving_ui.local_model import llama_cpp
 
 DEFAULT_CONTEXT = 4096
 """Tokens of the context of each concurrent request, unless the engine argument `n_ctx` says otherwise."""
-_PACKAGE = "package:"
 _POOLING = {"mean": 1, "cls": 2, "last": 3}
 
 
@@ -26,15 +24,15 @@ class LlamaCpp(ServedModel):
     def load(self) -> None:
         import xllamacpp  # noqa: PLC0415 - exists in the replica's environment only
 
-        parameters = xllamacpp.CommonParams()
-        parameters.model.path = str(_path(self.location))
-        parameters.model_alias = {self.model_id}
-        parameters.n_parallel = self.concurrency
-        parameters.n_ctx = int(self.arguments.get("n_ctx", DEFAULT_CONTEXT)) * self.concurrency
-        parameters.cpuparams.n_threads = max(1, int(self.cpus))
-        parameters.hostnames, parameters.port = ["127.0.0.1"], 0
-        parameters.api_keys = [secrets.token_hex(32)]  # of its own HTTP server, which cannot be switched off
-        parameters.cors_origins = ""
+        parameters = llama_cpp.parameters(
+            str(llama_cpp.gguf_file(self.location)),
+            self.model_id,
+            context=int(self.arguments.get("n_ctx", DEFAULT_CONTEXT)),
+            concurrency=self.concurrency,
+            threads=max(1, int(self.cpus)),
+            port=0,
+            key=secrets.token_hex(32),
+        )
         if template := self.arguments.get("chat_template"):
             parameters.chat_template = str(template)
         if self.task == "llm/v1/embeddings":
@@ -81,16 +79,3 @@ class LlamaCpp(ServedModel):
             "llm/v1/embeddings": self._server.handle_embeddings,
         }
         return calls[self.task or "llm/v1/chat"]
-
-
-def _path(location: str) -> Path:
-    """The file. Raises FileNotFoundError with a sentence."""
-    path = Path(location)
-    if location.startswith(_PACKAGE):
-        # Not imported: the package may need others, of which only its file is wanted.
-        found = importlib.util.find_spec(location.removeprefix(_PACKAGE))
-        folder = Path(found.origin).parent if found and found.origin else Path(location)
-        path = next(iter(sorted(folder.glob("*.gguf"))), folder)
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no GGUF file {location} on this node.")
-    return path
