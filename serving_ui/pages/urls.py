@@ -46,6 +46,7 @@ urlpatterns = [
     path("ml/model-hosts", model_hosts.host_list, name="model-hosts"),
     path("ml/local-models/start", local_models.start, name="local-models-start"),
     path("ml/local-models/stop", local_models.stop, name="local-models-stop"),
+    path("ml/model-hosts/servers", model_hosts.host_servers, name="model-host-servers"),
     path("ml/model-hosts/add", model_hosts.host_add, name="model-host-add"),
     path("ml/model-hosts/<str:name>/edit", model_hosts.host_edit, name="model-host-edit"),
     path("ml/model-hosts/<str:name>/delete", model_hosts.host_delete, name="model-host-delete"),

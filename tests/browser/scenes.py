@@ -102,6 +102,7 @@ SCENES = [
     Scene("foundation-models", "/ml/foundation-models"),
     Scene("foundation-model", f"/ml/endpoints/{FOUNDATION}"),
     Scene("model-hosts", "/ml/model-hosts", who="admin"),
+    Scene("model-host-servers", "/ml/model-hosts/servers", who="admin"),
     Scene("model-host-add", "/ml/model-hosts/add", who="admin"),
     Scene("model-host-provider", "/ml/model-hosts/add?kind=provider&provider=openai", who="admin"),
     Scene("model-host-edit", "/ml/model-hosts/gallery/edit", who="admin"),

@@ -21,7 +21,7 @@ from serving_ui.catalogue.translatable import TranslatableText
 from serving_ui.lib import clock
 from serving_ui.lib.policy import admin
 from serving_ui.lib.refusal import AlreadyExists
-from serving_ui.model_hosts import commands, queries
+from serving_ui.model_hosts import commands, local_servers, queries
 from serving_ui.model_hosts.host_spec import HostChanges, HostSpec
 from serving_ui.model_hosts.models import HostKind, ModelHost
 from serving_ui.pages.forms.model_host import ModelHostForm, provider_of
@@ -58,6 +58,16 @@ def _hosts(request: PageRequest) -> dict[str, Any]:
     hosts = [{"host": host, "badge": _badge(host), "kind": _kind(host.kind)} for host in found.rows]
     shown = f"{at}?{request.GET.urlencode()}" if request.GET else at
     return {"hosts": hosts, "list_page": found, "local": local_models.card(), "address": shown}
+
+
+@admin
+@never_cache
+@require_GET
+def host_servers(request: PageRequest) -> HttpResponse:
+    """Servers on this machine, each with a button that submits the form of `host_add`. Takes at most local_servers.SECONDS."""
+    ports = ", ".join(f"{label} ({port})" for label, port in local_servers.USUAL_PORTS.items())
+    found = local_servers.find_servers(actor=request.user)
+    return render(request, "models/servers.html", {"servers": found, "ports": ports})
 
 
 @admin
