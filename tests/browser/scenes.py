@@ -43,6 +43,12 @@ def _in_dialog(page: Page) -> None:
     expect(page.get_by_role("dialog", name="Select served entity")).to_be_visible()
 
 
+def _my_models_in_dialog(page: Page) -> None:
+    _in_dialog(page)
+    page.get_by_role("radio", name="My models").check(force=True)
+    expect(page.get_by_text("This server has no Ray cluster")).to_be_visible()
+
+
 def _refused(page: Page) -> None:
     steps.choose_provider(page, "OpenAI")
     page.get_by_label("Name", exact=True).fill("not a name")
@@ -87,6 +93,8 @@ SCENES = [
     Scene("create-dialog", "/ml/endpoints/create", act=_in_dialog),
     Scene("create-openai", "/ml/endpoints/create", act=_with_provider("OpenAI")),
     Scene("create-bedrock", "/ml/endpoints/create", act=_with_provider("Amazon Bedrock")),
+    Scene("create-dialog-own", "/ml/endpoints/create", act=_my_models_in_dialog),
+    Scene("create-own", "/ml/endpoints/create?model=gallery", who="admin"),
     Scene("create-refused", "/ml/endpoints/create", status=422, act=_refused),
     Scene("endpoint", _AT, act=_menu),
     Scene("endpoint-versions", f"{_AT}?tab=versions"),

@@ -118,3 +118,18 @@ def test_a_registry_that_fails_is_told_and_the_form_still_works(browser: Client,
     queries = len(registry.paths)
     browser.get("/ml/endpoints/create?model=iris")
     assert len(registry.paths) == queries
+
+
+def test_the_number_of_queries_does_not_grow_with_the_models(
+    browser: Client, of_admin: Client, django_assert_max_num_queries: Any
+):
+    for number in range(30):
+        register(of_admin, name=f"m-{number}")
+    browser.get(MODELS)
+    with django_assert_max_num_queries(4):
+        page = Page(browser.get(MODELS))
+    assert len(page.root.all("tr")) == 26
+    assert "Next page" in page.text
+    with django_assert_max_num_queries(9):
+        form = browser.get("/ml/endpoints/create?model=m-1")
+    assert form.status_code == 200
