@@ -52,6 +52,26 @@
     button.disabled = input.value.trim() !== input.dataset.mustEqual;
   }
 
+  /* What is typed while a part of the form is drawn again is newer than the answer, so it stays. */
+  let sent = new Map();
+  let newer = [];
+  const inputsIn = (part) => [...part.querySelectorAll("input:not([type=hidden], [type=radio]), textarea, select")];
+  document.addEventListener("htmx:beforeRequest", ({ target }) => {
+    const form = target.closest("#endpoint-form");
+    if (form) sent = new Map(inputsIn(form).map((input) => [input.id, input.value]));
+  });
+  document.addEventListener("htmx:beforeSwap", ({ detail }) => {
+    const isTyped = ({ id, value }) => sent.has(id) && sent.get(id) !== value;
+    newer = detail.target.closest("#endpoint-form") ? inputsIn(detail.target).filter(isTyped) : [];
+  });
+  document.addEventListener("htmx:afterSwap", () => {
+    newer.forEach(({ id, value }) => {
+      const input = document.getElementById(id);
+      if (input) input.value = value;
+    });
+    newer = [];
+  });
+
   /* Menus close when the focus or a click goes elsewhere. */
   document.addEventListener("click", (event) => closeMenus(event.target));
   document.addEventListener("focusin", (event) => closeMenus(event.target));

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser import steps
 from tests.browser.conftest import OpenPage
@@ -40,6 +40,20 @@ def test_switching_the_provider_five_times_and_back_keeps_all_values(
     expect(steps.state(page)).to_have_text("Ready")
     assert_no_key_is_visible(page, monitor)
     assert {request["key"] for request in upstream.requests()} == {OPENAI_KEY}
+
+
+def test_what_is_typed_while_fields_are_drawn_again_stays(open_page: OpenPage) -> None:
+    page = open_page("/ml/endpoints/create")
+    steps.choose_provider(page, "OpenAI")
+    held: list[Route] = []
+    page.route("**/create/fields", lambda route: held.append(route))
+    page.get_by_label("OpenAI API type").select_option("azure")
+    page.wait_for_function("document.querySelector('.htmx-request') !== null")
+    page.get_by_label("OpenAI organization").fill("org-typed-meanwhile")
+    page.get_by_label("OpenAI organization").press("End")
+    held[0].continue_()
+    expect(page.get_by_label("OpenAI deployment name")).to_be_visible()
+    expect(page.get_by_label("OpenAI organization")).to_have_value("org-typed-meanwhile")
 
 
 def fill_general(page: Page) -> None:
