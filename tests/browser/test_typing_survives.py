@@ -46,7 +46,11 @@ def test_what_is_typed_while_fields_are_drawn_again_stays(open_page: OpenPage) -
     page = open_page("/ml/endpoints/create")
     steps.choose_provider(page, "OpenAI")
     held: list[Route] = []
-    page.route("**/create/fields", lambda route: held.append(route))
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route("**/create/fields", hold)
     page.get_by_label("OpenAI API type").select_option("azure")
     page.wait_for_function("document.querySelector('.htmx-request') !== null")
     page.get_by_label("OpenAI organization").fill("org-typed-meanwhile")
