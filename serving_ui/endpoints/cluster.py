@@ -15,7 +15,6 @@ from django.conf import settings
 from django.db import close_old_connections, transaction
 from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
-from django.utils.translation import gettext as _
 
 from serving_ui.backends.protocol import Observation, Progress
 from serving_ui.backends.ray_serve.application import Application
@@ -56,9 +55,6 @@ class Cluster:
         names = {entity.name: self._version.deployments[entity.name]["application"] for entity in entities}
         try:
             wanted = write_applications()
-            if wanted is None:
-                waiting = Observation(Progress.DEPLOYING, _("Waiting for another deployment."))
-                return dict.fromkeys(names, waiting)
             ray = connect()
             observed = ray.observe_all(wanted[each] for each in names.values() if each in wanted)
             if all(each.progress is Progress.READY for each in observed.values()):
@@ -72,12 +68,15 @@ _REPLACED = Observation(Progress.DEPLOYING)
 """Of an application that is no longer wanted: its update has ended, which the caller finds next."""
 
 
-def write_applications() -> dict[str, Application] | None:
-    """Makes the cluster run exactly the wanted applications of ours, and returns them by name. None if another process is writing.
-    Raises RayUnavailable."""
+def write_applications() -> dict[str, Application]:
+    """Makes the cluster run exactly the wanted applications of ours, and returns them by name. Raises RayUnavailable.
+
+    Writes nothing while another process does: that one writes them all, or the next run sees what is missing. Nobody waits for it,
+    because among many updates one could wait until its deadline.
+    """
     token = _claim()
     if token is None:
-        return None
+        return wanted_applications()
     try:
         wanted = wanted_applications()
         close_old_connections()  # so that no connection is held while the cluster answers
@@ -112,8 +111,6 @@ def check_cluster(*, now: datetime) -> None:
     """Writes the wanted applications, observes them, and moves endpoints whose health has changed."""
     try:
         wanted = write_applications()
-        if wanted is None:
-            return
         ray = connect()
         observed = ray.observe_all(wanted.values())
         _store_proxies(ray.proxies())

@@ -49,8 +49,8 @@ class Dispatcher:
         failure: AttemptFailed | None = None
         try:
             while True:
-                query.entity = attempt.entity
                 try:
+                    attempt = self._allowed(attempt)
                     await self._attempt(attempt, watchdog)
                     return
                 except CallerDisconnected:
@@ -81,12 +81,24 @@ class Dispatcher:
             watchdog.stop()
             failure = None  # its traceback refers to this frame: a reference cycle
 
+    def _allowed(self, attempt: Attempt) -> Attempt:
+        """The attempt at the first address of its entity whose circuit is closed, which must be made. Raises AttemptFailed if none is."""
+        query = attempt.query
+        for others in range(len(attempt.entity.others), -1, -1):
+            query.entity = attempt.entity
+            circuit = self._client.circuit(attempt.upstream_request.url)
+            seconds = circuit.seconds_until_allowed(monotonic()) if circuit.failures else 0.0
+            if seconds <= 0:
+                break
+            if not others:
+                raise attempt_failed.from_open_circuit(circuit, seconds, query.endpoint)
+            attempt = Attempt.of(query, attempt.entity.elsewhere())
+        return attempt
+
     async def _attempt(self, attempt: Attempt, watchdog: RequestWatchdog) -> None:
         """Send one request and relay its reply. The result is recorded in the host's circuit breaker."""
         query, policy = attempt.query, attempt.query.snapshot.egress
         circuit = self._client.circuit(attempt.upstream_request.url)
-        if circuit.failures and (seconds := circuit.seconds_until_allowed(monotonic())) > 0:
-            raise attempt_failed.from_open_circuit(circuit, seconds, query.endpoint)
         if attempt.upstream_request.auth is not None:
             await self._authenticate(attempt, watchdog)
         began = perf_counter()

@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 
 from serving_ui.backends.protocol import Progress
-from serving_ui.backends.ray_serve.status import observation
+from serving_ui.backends.ray_serve.status import PROCESS_DIED, observation
 
 TRACEBACK = "A replica failed to start with exception. Retrying 2 more time(s). Error:\n\x1b[36mray::a:Model\x1b[39m\n  File x\n"
 LACKING = (
     'Deployment "Model" has 1 replicas that have taken more than 30s to be scheduled. Resources required for each replica: '
     '{"CPU": 64}, total resources available: {"CPU": 3.8}. Use `ray status` for more details.'
 )
+DIED = "The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR\n(1) by OOM killer\n(2) other"
 PIP = "Runtime env setup for app 'x' failed:\nERROR: No matching distribution found for no-such\nmore"
 
 
@@ -44,6 +45,11 @@ def details(status: str, message: str = "", deployment: str = "") -> dict[str, A
             details("DEPLOY_FAILED", "Failed to update", TRACEBACK + "torch.OutOfMemoryError: full"),
             Progress.FAILED,
             "OutOfMemoryError: full",
+        ),
+        (
+            details("DEPLOY_FAILED", "Failed to update", TRACEBACK + DIED),
+            Progress.FAILED,
+            PROCESS_DIED,
         ),
         (
             {"status": "DEPLOY_FAILED", "message": "Deploying app 'x' failed\nModuleNotFoundError: No module named 'a.b'"},

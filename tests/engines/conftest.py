@@ -1,4 +1,4 @@
-"""One Ray cluster with two nodes for all tests, whose head keeps its state in Redis, in an environment that is installed once."""
+"""One Ray cluster with two nodes for all tests, whose head stores its state in Redis, in an environment that is installed once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from serving_ui.bootstrap import environment
 from serving_ui.local_model.files import LOCK_FILE
 from serving_ui.processes import ray_cluster
 from tests.architecture.sources import ROOT
+from tests.engines.admin import Admin
 from tests.engines.cluster import Cluster
+from tests.engines.polling import wait_until
+from tests.support.product import Product
 from tests.support.services import running_redis
 
 TEST_LOCK = "tests/engines/requirements.lock"
@@ -56,3 +59,27 @@ def cluster(shared_cluster: Cluster) -> Iterator[Cluster]:
     """Without applications at the beginning and at the end of the test."""
     yield shared_cluster
     shared_cluster.remove_all()
+
+
+@pytest.fixture(scope="module")
+def product(shared_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
+    """The whole product on the cluster. No other test may deploy meanwhile: it would be undone."""
+    settings = {
+        "SERVING_UI_RAY_ADDRESS": shared_cluster.plan.address,
+        "SERVING_UI_RAY_TOKEN": shared_cluster.token,
+        "SERVING_UI_RAY_PROXIES": ",".join(shared_cluster.proxies),
+    }
+    with Product(tmp_path_factory.mktemp("product"), **settings).up() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def admin(product: Product, shared_cluster: Cluster) -> Iterator[Admin]:
+    """Endpoints of the module are deleted after it, and nothing of them stays on the cluster."""
+    admin = Admin(product)
+    for model in ("versioned", "slow", "broken"):
+        for version in ("1", "2"):
+            admin.register(model, version)
+    yield admin
+    admin.delete_all()
+    wait_until(lambda: not shared_cluster.applications(), what="a cluster without applications")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -25,10 +26,10 @@ class Versioned(ServedModel):
 
 
 class Slow(Versioned):
-    """Loads for a minute."""
+    """Loads for ten minutes."""
 
     def load(self) -> None:
-        _PAUSE.wait(60)
+        _PAUSE.wait(600)
 
 
 class Broken(Versioned):
@@ -38,11 +39,18 @@ class Broken(Versioned):
         raise ValueError(f"the weights are damaged, said {os.environ.get('HUB_TOKEN', 'nobody')}")
 
 
+class Killed(Versioned):
+    """Is killed while it loads, as by the kernel when the memory of its node is exhausted."""
+
+    def load(self) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
 class Counting(ServedModel):
     """A chat model that streams numbers."""
 
     def stream(self, body: Any) -> Iterator[Any]:
         for number in range(body["n"]):
             yield {"choices": [{"index": 0, "delta": {"content": str(number)}}]}
-        if body.get("fail"):
+        if body.get("user") == "fail":
             raise RuntimeError("out of numbers")

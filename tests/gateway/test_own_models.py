@@ -9,6 +9,7 @@ import pytest
 from serving_ui.catalogue.model_source import ModelSource, SourceKind
 from serving_ui.catalogue.providers.ray_serve import RayServeConfig
 from serving_ui.catalogue.tasks import Task
+from serving_ui.gateway.circuit_breaker import MAX_FAILURES
 from serving_ui.gateway.snapshot import Entity
 from serving_ui.pages.presenters import samples
 from tests.browser import code_samples
@@ -72,9 +73,10 @@ def test_a_body_that_is_no_object_is_refused(gateway: GatewayServer, vendor: Ven
 def test_a_query_goes_to_the_next_proxy_when_one_is_gone(gateway: GatewayServer, vendor: Vendor):
     vendor.set_answers(Answer.json({"predictions": [1]}))
     gateway.publish(endpoint("iris", own(f"http://127.0.0.1:{free_port()}", vendor.url)))
-    answers = [gateway.query("iris", SCORES).status_code for _ in range(8)]
-    assert answers == [200] * 8
-    assert len(vendor.requests) == 8
+    count = 2 * MAX_FAILURES  # more than it takes until the proxy that is gone gets no queries
+    answers = [gateway.query("iris", SCORES).status_code for _ in range(count)]
+    assert answers == [200] * count
+    assert len(vendor.requests) == count
 
 
 def test_what_the_model_answers_with_an_error_is_told(gateway: GatewayServer, vendor: Vendor):

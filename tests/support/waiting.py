@@ -15,13 +15,17 @@ _PAUSE = threading.Event()  # never set: waiting for it pauses between two check
 
 
 def wait_until(
-    condition: Callable[[], Any], *, what: str = "the condition to hold", seconds: float = DEADLINE
+    condition: Callable[[], Any],
+    *,
+    what: str = "the condition to hold",
+    seconds: float = DEADLINE,
+    every: float = 0.02,
 ) -> Any:
-    """The first true value of `condition`. Fails with `what` after `seconds`."""
+    """The first true value of `condition`, which is called `every` so many seconds. Fails with `what` after `seconds`."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < deadline, f"waited {seconds:g} s for {what}"
-        _PAUSE.wait(0.02)
+        _PAUSE.wait(every)
     return value
 
 

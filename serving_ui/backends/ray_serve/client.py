@@ -99,7 +99,8 @@ class RayServe:
         return tuple(each for each in self._known_proxies(self._status()) if self._is_alive(each))
 
     def logs(self, application: Application) -> str:
-        """The end of the log and of the output of the replica that started last. Raises RayUnavailable."""
+        """The end of the log and of the output of the replica that started last; of an application that was removed, the end of the log.
+        Raises RayUnavailable."""
         found = _applications(self._status()).get(application.name, {})
         for replica in status.replicas(found):
             node, actor = str(replica.get("node_id") or ""), str(replica.get("actor_id") or "")
@@ -108,7 +109,7 @@ class RayServe:
             parts += [self._log(actor_id=actor, suffix=each) for each in ("out", "err")] if actor else []
             if text := "\n".join(part.rstrip("\n") for part in parts if part.strip()):
                 return _without_secrets(text, application)
-        return ""
+        return _without_secrets(self._log_of_removed(application), application)
 
     def build_logs(self, application: Application) -> str:
         """What Ray wrote when it imported the application and installed its packages. Raises RayUnavailable."""
@@ -116,18 +117,32 @@ class RayServe:
         node = str(status.mapping(details.get("controller_info")).get("node_id") or "")
         if not node:
             return ""
-        listed = self._get(f"/api/v0/logs?{urlencode({'node_id': node, 'glob': 'serve/*controller_build*'})}")
-        files = [
-            str(file)
-            for group in status.mapping(
-                status.mapping(status.mapping(listed).get("data")).get("result")
-            ).values()
-            if isinstance(group, list)
-            for file in group
-            if f"_{application.name}_" in str(file)
-        ]
-        text = "\n".join(self._log(node_id=node, filename=file) for file in sorted(files)[-5:])
+        files = self._log_files(node, "serve/*controller_build*", application)
+        text = "\n".join(self._log(node_id=node, filename=file) for file in files[-5:])
         return _without_secrets(text, application)
+
+    def _log_of_removed(self, application: Application) -> str:
+        """The log of one replica, which stays on its node: an application whose deployment failed is removed at once."""
+        found = status.mapping(status.mapping(self._get("/nodes?view=summary")).get("data")).get("summary")
+        for each in status.sequence(found):
+            node = str(status.mapping(status.mapping(each).get("raylet")).get("nodeId") or "")
+            if files := self._log_files(node, "serve/replica_*", application) if node else []:
+                return self._log(node_id=node, filename=files[-1])
+        return ""
+
+    def _log_files(self, node: str, glob: str, application: Application) -> list[str]:
+        """The names of the files on the node that are about the application. None on a node that has ended."""
+        query = urlencode({"node_id": node, "glob": glob})
+        answer_status, content = self._send("GET", f"/api/v0/logs?{query}", seconds=READ_SECONDS)
+        if answer_status != HTTPStatus.OK:
+            return []
+        with suppress(json_text.JsonInvalid):
+            listed = status.mapping(status.mapping(json_text.read(content)).get("data")).get("result")
+            groups = [each for each in status.mapping(listed).values() if isinstance(each, list)]
+            return sorted(
+                str(file) for group in groups for file in group if f"_{application.name}_" in str(file)
+            )
+        return []
 
     def _verify(self, wanted: Mapping[str, Any], foreign: Mapping[str, Any]) -> None:
         """Raise RayUnavailable if a PUT of somebody else came in between."""

@@ -15,10 +15,15 @@ _EXCEPTION = re.compile(r"(?:[A-Za-z_][\w.]*\.)?([A-Za-z_]\w*): ?(.*)", re.DOTAL
 _RESOURCES = re.compile(
     r"Resources required for each replica: (\{.*?\}), total resources available: (\{.*?\})"
 )
-_PIP_ERROR = re.compile(r"^ERROR: (.+)$", re.MULTILINE)
+_PIP_ERROR = re.compile(r"^\s*ERROR: (.+)$", re.MULTILINE)
+_PROCESS_DIED = re.compile(r"ActorDiedError|worker process has died|running low on memory")
 _MISSING_MODULE = re.compile(r"No module named '([\w.]+)'")
 _UNITS = {"CPU": "CPUs", "GPU": "GPUs"}
 LOADING = "The model is loading."
+PROCESS_DIED = (
+    "The process of the model ended while it was loading. Probably the memory of its node was not enough. "
+    "Use a smaller model, or nodes with more memory."
+)
 ACCEPTED = "Ray prepares the application."
 
 
@@ -65,7 +70,7 @@ def _waiting_for(deployments: list[Mapping[str, Any]]) -> str:
         if lacking := _lacking_resources(message):
             return lacking
         if "Error:" in message:
-            return f"The model did not load and is tried again: {_exception(last_line(message))}"
+            return f"The model did not load and is tried again: {_cause(message)}"
     return LOADING if deployments else ACCEPTED
 
 
@@ -96,10 +101,17 @@ def _reason(message: str, deployments: list[Mapping[str, Any]]) -> str:
     cause = next((each for each in messages if each), message)
     if errors := _PIP_ERROR.findall(plain_text(cause)):
         return f"A package could not be installed: {errors[-1].strip()[:MAX_MESSAGE]}"
-    line = last_line(cause)
+    return _cause(cause) or "Ray gives no reason."
+
+
+def _cause(message: str) -> str:
+    """Why a model did not load: its exception, or what is known of it without one."""
+    line = last_line(message)
     if missing := _MISSING_MODULE.search(line):
         return f"The package {missing[1]} is missing. Add it to the packages of the model, or to the environment of the cluster."
-    return _exception(line) or "Ray gives no reason."
+    if _PROCESS_DIED.search(message):
+        return PROCESS_DIED
+    return _exception(line)
 
 
 def _exception(line: str) -> str:
