@@ -180,7 +180,10 @@ def _failed(row: Endpoint, known: Mapping[str, Any], now: datetime) -> str | Non
     if not failed:
         return None
     first = min(failed, key=lambda each: float(each["failed_since"]))
-    return str(first["message"]) if now.timestamp() - first["failed_since"] >= UNHEALTHY_AFTER else ""
+    # The time in which the version was still loading does not count.
+    active_since = row.active.settled_at.timestamp() if row.active and row.active.settled_at else 0.0
+    since = max(float(first["failed_since"]), active_since)
+    return str(first["message"]) if now.timestamp() - since >= UNHEALTHY_AFTER else ""
 
 
 def proxies() -> list[str]:

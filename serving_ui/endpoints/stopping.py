@@ -52,9 +52,7 @@ def _get(name: str, actor: User) -> Endpoint:
     endpoint = queries.get_endpoint(name=name, actor=actor, action=Action.MANAGE)
     if endpoint.kind != Kind.OWN_MODEL:
         raise NothingToStop(
-            _(
-                "Only an endpoint with models of your own can be stopped. Delete %(name)s, or take its permissions away."
-            )
+            _("Only an endpoint with models of your own can be stopped and started. %(name)s has none.")
             % {"name": name}
         )
     commands.refuse_while_updating(endpoint)
