@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 from serving_ui.backends.protocol import Observation, Progress
 from serving_ui.backends.ray_serve import status
 from serving_ui.backends.ray_serve.application import PREFIX, Application
+from serving_ui.backends.ray_serve.environment import without_values
 from serving_ui.backends.transport import Call
 from serving_ui.catalogue.upstream import UpstreamRequest
 from serving_ui.gateway.connection import TimedOut, UpstreamFault
@@ -28,7 +29,6 @@ PROBE_SECONDS = 3.0
 MAX_STATUS_BYTES = 16 * 1024 * 1024
 MAX_LOG_BYTES = 1024 * 1024
 LOG_LINES = 1000
-MIN_SECRET_LENGTH = 6  # a shorter value of an environment variable, such as "true", is not removed from texts
 _APPLICATIONS = "/api/serve/applications/"
 _KEPT_OPTIONS = ("proxy_location", "http_options", "grpc_options", "target_capacity")
 
@@ -271,7 +271,4 @@ def _configs(details: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _without_secrets(text: str, application: Application) -> str:
-    for value in sorted(application.environment.values(), key=len, reverse=True):
-        if len(value) >= MIN_SECRET_LENGTH:
-            text = text.replace(value, "[redacted]")
-    return text
+    return without_values(text, application.environment.values())

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from serving_ui.backends.ray_serve.deployments.served_model import InvalidRequest, ServedModel
+from serving_ui.backends.ray_serve.environment import without_values
 
 if TYPE_CHECKING:
     from ray import serve
@@ -46,6 +47,7 @@ class Replica:
         self._arguments = arguments
         self._task = arguments["task"]
         self._model: ServedModel | None = None
+        self._values: list[str] = []
         self._threads = ThreadPoolExecutor(arguments["concurrency"])
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:
@@ -55,6 +57,7 @@ class Replica:
         application, to its logs.
         """
         os.environ.update(user_config["environment"])
+        self._values = list(user_config["environment"].values())
         if self._model is None:
             try:
                 self._model = _load(self._arguments)
@@ -92,10 +95,10 @@ class Replica:
                 return await self._stream(iter(self._model.stream(body)))
             return _response(await self._in_thread(self._model.predict, body))
         except InvalidRequest as problem:
-            return _error(400, str(problem))
+            return _error(400, without_values(str(problem), self._values))
         except Exception as problem:  # the model is anybody's code; its own words reach the caller
             log.exception("The model failed.")
-            return _error(500, _words(problem))
+            return _error(500, _words(problem, self._values))
 
     async def _stream(self, chunks: Iterator[Any]) -> Response:
         """The first chunk is awaited, so that a request that is refused gets its own status."""
@@ -113,7 +116,7 @@ class Replica:
             yield "data: [DONE]\n\n"
         except Exception as problem:  # the status has been sent already
             log.exception("The model failed in the middle of a stream.")
-            yield f"data: {json.dumps(_error_body(500, _words(problem)))}\n\n"
+            yield f"data: {json.dumps(_error_body(500, _words(problem, self._values)))}\n\n"
 
     async def _in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
@@ -152,7 +155,8 @@ def _error_body(status: int, message: str) -> dict[str, Any]:
     return {"error": {"message": message, "type": kind, "code": status}}
 
 
-def _words(problem: Exception) -> str:
-    """The last line only: libraries put whole tracebacks of other processes into the texts of their exceptions."""
-    lines = str(problem).strip().splitlines()
+def _words(problem: Exception, values: list[str]) -> str:
+    """The last line only: libraries put whole tracebacks of other processes into the texts of their exceptions. Without the values of
+    environment variables, which may be secrets: whoever may query the model reads this."""
+    lines = without_values(str(problem), values).strip().splitlines()
     return f"{type(problem).__name__}: {lines[-1] if lines else ''}"[:MAX_WORDS]
