@@ -9,8 +9,11 @@ from django.test import Client
 
 from serving_ui.accounts.models import User
 from serving_ui.catalogue.registered_model import NewModelVersion
+from serving_ui.catalogue.spec import parse_endpoint
+from serving_ui.endpoints import commands
 from serving_ui.endpoints.models import Endpoint
 from serving_ui.lib import clock
+from serving_ui.registered_models.choices import MAX_VERSIONS
 from serving_ui.registered_models.commands import register
 from tests.pages.conftest import HTMX
 from tests.support.pages import Page
@@ -157,6 +160,36 @@ def test_compute_and_variables_are_sent_and_shown_again(browser: Client):
     assert {name: fields[name] for name in typed if name.startswith(OWN)} == {
         name: value for name, value in typed.items() if name.startswith(OWN)
     }
+
+
+def test_variables_that_a_line_cannot_express_are_edited_without_loss(browser: Client, owner: User):
+    variables = {
+        "KEY": "first\nSECOND=2\r\n",
+        "SPACED": " a ",
+        "QUOTED": '"x"',
+        "SEPARATED": "a\u2028b",
+        "EMPTY": "",
+    }
+    entity = {"entity_name": "iris", "entity_version": "1", "environment_vars": variables}
+    spec = parse_endpoint({"name": "iris", "config": {"served_entities": [entity]}})
+    made = commands.create_endpoint(spec=spec, actor=owner, now=clock.now())
+    fields = Page(browser.get(EDIT)).fields()
+    assert browser.post(EDIT, {**fields, "description": "new"}).status_code == 303
+    assert made.versions.count() == 1
+    quoted = {**IRIS, "name": "typed", OWN + "environment_vars": 'A="two\\nlines"\nB="not JSON\nC='}
+    assert browser.post(CREATE, quoted).status_code == 303
+    version = Endpoint.objects.select_related("pending").get(name="typed").pending
+    assert version
+    typed = version.config.public()["served_entities"][0]["environment_vars"]
+    assert typed == {"A": "two\nlines", "B": '"not JSON', "C": ""}
+
+
+def test_a_version_is_served_that_is_older_than_those_of_the_suggestions(browser: Client, admin: User):
+    model = {"name": "iris", "kind": "deployment", "location": "team.models:Iris"}
+    for _number in range(MAX_VERSIONS):
+        register(new=NewModelVersion.model_validate(model), actor=admin, now=clock.now())
+    opened = Page(browser.get(CREATE, {"model": "iris", "version": "1"})).fields()
+    assert opened[OWN + "entity_version"] == "1"
 
 
 def test_tokens_per_second_are_multiples_of_the_chunk(browser: Client):

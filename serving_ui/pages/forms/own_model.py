@@ -5,6 +5,7 @@ It is no provider of the catalogue, and no request can name it: `body` makes the
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -19,6 +20,7 @@ from serving_ui.catalogue.provider_config import ProviderConfig
 from serving_ui.catalogue.registry import PROVIDERS
 from serving_ui.catalogue.secret import Secret
 from serving_ui.catalogue.translatable import _
+from serving_ui.lib import json_text
 from serving_ui.pages.forms.inputs import MODEL, as_optional, input_name, text_input, textarea
 from serving_ui.pages.forms.rate_limits import number_or_text
 from serving_ui.pages.translation import translate
@@ -108,7 +110,9 @@ class OwnModelBlock(ProviderConfig):
     )
     environment_vars: str = text(
         _("Environment variables"),
-        help=_("One NAME=value in each line. A value is plain, or exactly {{secrets/scope/key}}."),
+        help=_(
+            'One NAME=value in each line. A value is plain, or exactly {{secrets/scope/key}}. In double quotes it is a JSON string: "two\\nlines".'
+        ),
         required=False,
         max_length=32_768,
     )
@@ -137,8 +141,10 @@ def choose(values: dict[str, str], model: str) -> None:
 
 def complete(values: dict[str, str]) -> None:
     """Sets the newest version, and the usual way to size a language model, where the values of a draft lack them."""
-    found = choices.versions(values.get(MODEL_INPUT, "").strip())
-    if found.names and values.get(VERSION_INPUT, "").strip() not in found.names:
+    model, version = values.get(MODEL_INPUT, "").strip(), values.get(VERSION_INPUT, "").strip()
+    found = choices.versions(model)
+    is_known = version in found.names or (version and choices.is_registered(model, version))
+    if found.names and not is_known:
         values[VERSION_INPUT] = found.names[0]
     if found.task and input_name(OWN, SIZED_BY) not in values:
         values[input_name(OWN, SIZED_BY)] = "throughput"
@@ -186,8 +192,23 @@ def _variables(typed: str) -> dict[str, str | None]:
     found: dict[str, str | None] = {}
     for line in filter(str.strip, typed.splitlines()):
         name, separator, value = line.partition("=")
-        found[name.strip()] = value.strip() if separator else None
+        found[name.strip()] = _unquoted(value.strip()) if separator else None
     return found
+
+
+def _unquoted(value: str) -> str:
+    """What a JSON string spells, or the value as it was typed."""
+    try:
+        spelled = json_text.read(value.encode()) if value.startswith('"') else None
+    except json_text.JsonInvalid:
+        return value
+    return spelled if isinstance(spelled, str) else value
+
+
+def _quoted(value: str) -> str:
+    """As it is where a line of the form can express it, otherwise as a JSON string."""
+    is_plain = value.splitlines() in ([value], []) and value == value.strip() and not value.startswith('"')
+    return value if is_plain else json.dumps(value)
 
 
 def form_values(model: OwnModel) -> dict[str, str]:
@@ -197,7 +218,7 @@ def form_values(model: OwnModel) -> dict[str, str]:
     ways["units"] = "provisioned_model_units"
     sized_by = next((way for way, name in ways.items() if numbers[name] is not None), "size")
     lines = (
-        f"{name}={value.reference if isinstance(value, Secret) else value}"
+        f"{name}={value.reference if isinstance(value, Secret) else _quoted(value)}"
         for name, value in model.environment_vars.items()
     )
     return {
