@@ -18,6 +18,7 @@ from serving_ui.lib import json_text
 MAX_LOCATION_LENGTH = 1024
 MAX_ARGUMENTS_BYTES = 16 * 1024
 MAX_PACKAGES = 50
+_WRITTEN_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")  # in JSON; after an escaped backslash it is plain text
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _CLASS = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
@@ -37,7 +38,10 @@ def _single_line(value: str) -> str:
 
 
 def _small(value: dict[str, Any]) -> dict[str, Any]:
-    if len(json_text.write(value)) > MAX_ARGUMENTS_BYTES:
+    written = json_text.write(value)
+    if _WRITTEN_NUL.search(written):  # the database cannot store it
+        raise field_error(_("Engine arguments cannot contain the character NUL. Remove it."))
+    if len(written) > MAX_ARGUMENTS_BYTES:
         raise field_error(_("Engine arguments can have at most 16 kB."))
     return value
 

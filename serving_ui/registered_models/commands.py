@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 
 from serving_ui.accounts.directory import need_admin
 from serving_ui.accounts.models import User
+from serving_ui.catalogue.own_model import MAX_VERSION_LENGTH
 from serving_ui.catalogue.registered_model import NewModelVersion
 from serving_ui.lib.changes import report_change
 from serving_ui.lib.refusal import AlreadyExists
@@ -58,4 +59,9 @@ def delete(*, name: str, version: str, actor: User) -> None:
 
 def _next_version(name: str) -> str:
     versions = RegisteredModel.objects.filter(name=name).values_list("version", flat=True)
-    return str(max((int(each) for each in versions if each.isascii() and each.isdigit()), default=0) + 1)
+    numbers = [
+        int(each)
+        for each in versions
+        if each.isascii() and each.isdigit() and len(each) < MAX_VERSION_LENGTH  # so that one more fits, too
+    ]
+    return str(max(numbers, default=0) + 1)

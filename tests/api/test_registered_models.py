@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from serving_ui.catalogue.model_source import ModelSource, SourceKind
+from serving_ui.catalogue.own_model import MAX_VERSION_LENGTH
 from serving_ui.catalogue.tasks import Task
 from serving_ui.lib.refusal import NotFound, Refusal
 from serving_ui.registered_models import queries
@@ -27,6 +28,12 @@ def registry(settings: Any) -> Iterator[Registry]:
         running.authorization = "Bearer a-token"
         settings.EGRESS_LOOPBACK = True
         yield running
+
+
+def test_the_next_number_is_never_longer_than_a_version_may_be(as_admin: Caller):
+    longest = "9" * MAX_VERSION_LENGTH
+    assert as_admin.request("POST", B, {**SMOLLM, "version": longest}).status == 200
+    assert as_admin.request("POST", B, SMOLLM).body["version"] == "1"
 
 
 def test_an_admin_registers_versions_that_everybody_sees(as_admin: Caller, api: Caller):

@@ -80,6 +80,12 @@ def test_what_is_wrong_is_shown_beside_its_input(
     assert not RegisteredModel.objects.exists()
 
 
+def test_the_character_nul_is_refused_however_it_is_spelled(of_admin: Client):
+    refused = register(of_admin, engine_arguments='{"a": ["\\u0000"]}')
+    assert (refused.status_code, "the character NUL" in Page(refused).html) == (422, True)
+    assert register(of_admin, engine_arguments='{"a": "\\\\u0000"}').status_code == 303
+
+
 def test_a_version_is_registered_once(of_admin: Client):
     register(of_admin, version="7")
     again = register(of_admin, version="7")
