@@ -151,8 +151,14 @@ def test_what_somebody_else_writes_stays_and_what_they_delete_comes_back(
     other = {**config, "name": "other", "route_prefix": "/other"}
     body = {"http_options": details["http_options"], "applications": [other]}
     shared_cluster.rest("PUT", "/api/serve/applications/", json=body)
-    wait_until(lambda: name not in applications(shared_cluster, made), what="the loss")
-    wait_until(lambda: {name, "other"} <= shared_cluster.applications(), what="both")
+    written_at = details["applications"][name]["last_deployed_time_s"]
+
+    def is_written_again() -> bool:
+        found = shared_cluster.status()["applications"].get(name, {}).get("last_deployed_time_s", written_at)
+        return bool(found != written_at)
+
+    wait_until(is_written_again, what="the application again")
+    assert "other" in shared_cluster.applications()
     wait_until(lambda: admin.query("restored", {}).status_code == 200, what="answers")
     wait_until(lambda: admin.is_ready("restored"), what="READY")
     admin.update("restored", entity("2"))

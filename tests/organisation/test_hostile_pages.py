@@ -35,7 +35,7 @@ PAGES = [
     for address, view in routes(get_resolver())
     if not address.startswith("api/") and view.__name__ != "sign_out"
 ]
-HOLES = {"name": "known", "scope": "known", "value": "none"}
+HOLES = {"name": "known", "scope": "known", "value": "none", "version": "1"}
 PARAMETERS = sorted(
     {
         name
@@ -71,7 +71,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, postgresql: Database) -> It
 
 @pytest.fixture(scope="module")
 def person(server: ServerAlone) -> Iterator[requests.Session]:
-    """An admin with an endpoint and a secret scope, both named `known`."""
+    """An admin with an endpoint, a secret scope and a model of their own, all named `known`."""
     with requests.Session() as session:
         sign_in(session, server.url + server.command("sign_in_link", "a@example.com", "--admin"))
         token = server.command("create_token", "a@example.com")
@@ -80,6 +80,7 @@ def person(server: ServerAlone) -> Iterator[requests.Session]:
         for path, body in (
             ("serving-endpoints", {"name": "known", "config": {"served_entities": [{"external_model": model}]}}),
             ("secrets/scopes/create", {"scope": "known"}),
+            ("registered-models", {"name": "known", "kind": "deployment", "location": "a:B"}),
         ):  # fmt: skip
             answer = requests.post(
                 f"{server.url}/api/2.0/{path}", json=body, headers={"Authorization": f"Bearer {token}"}, timeout=60
