@@ -20,7 +20,7 @@ from serving_ui.catalogue.spec import ConfigSpec
 from serving_ui.catalogue.translatable import TranslatableText, _
 from serving_ui.endpoints import bindings, outbound
 from serving_ui.endpoints.bindings import Bound
-from serving_ui.endpoints.model_sources import find_sources
+from serving_ui.endpoints.model_sources import find_sources, variable_problems
 from serving_ui.endpoints.models import ConfigVersion, SecretBinding
 from serving_ui.endpoints.resolution import references_of
 from serving_ui.lib.egress import EgressRefused
@@ -63,7 +63,7 @@ def admit(
     `earlier` are the endpoint's versions, newest first; `resubmitted` is the one of them that is submitted again.
     """
     models, problems = find_sources(config)
-    problems += _address_problems(config)
+    problems += [*_address_problems(config), *variable_problems(config, earlier=earlier, actor=actor)]
     uses = _EarlierUses(earlier, config)
     readable = secrets.readable(references=references_of(config), actor=actor)
     sources: dict[Path, Source] = {}

@@ -208,6 +208,7 @@ def test_tokens_per_second_are_multiples_of_the_chunk(browser: Client):
         ({OWN + "external_model_name": ""}, "Give the name of a model"),
         ({OWN + "external_model_name": "unknown"}, "There is no model unknown version 1"),
         ({OWN + "environment_vars": "just words"}, "environment variable"),
+        ({OWN + "environment_vars": "HTTP_PROXY=http://x"}, "Only an admin can set HTTP_PROXY"),
         ({OWN + "sized_by": "concurrency", OWN + "max_provisioned_concurrency": "many"}, "whole number"),
         ({OWN + "sized_by": "concurrency", OWN + "max_provisioned_concurrency": "6"}, "multiple of 4"),
     ],
