@@ -56,11 +56,6 @@ def versions(name: str) -> Versions:
     return Versions(all_names, rows[0].source.task, rows[0].throughput_chunk_size)
 
 
-def is_registered(name: str, version: str) -> bool:
-    """Whether this version is registered here, also one that is older than those of `versions`."""
-    return RegisteredModel.objects.filter(name=name, version=version).exists()
-
-
 def _of_registry(key: str, read: Callable[[MLflowRegistry], list[str]]) -> list[str]:
     registry = queries.mlflow()
     if registry is None:

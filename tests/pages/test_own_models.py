@@ -14,7 +14,7 @@ from serving_ui.endpoints import commands
 from serving_ui.endpoints.models import Endpoint
 from serving_ui.lib import clock
 from serving_ui.registered_models.choices import MAX_VERSIONS
-from serving_ui.registered_models.commands import register
+from serving_ui.registered_models.commands import delete, register
 from tests.pages.conftest import HTMX
 from tests.support.pages import Page
 
@@ -76,6 +76,19 @@ def test_a_chosen_model_has_its_newest_version_and_usual_size(browser: Client, a
     typed = {**IRIS, OWN + "entity_version": "9"}
     renamed = browser.post(FIELDS, typed, headers={**HTMX, "HX-Target": "entity"})
     assert Page(renamed).fields()[OWN + "entity_version"] == "1"
+
+
+def test_a_version_that_was_deleted_stays_in_the_form(browser: Client, admin: User):
+    browser.post(CREATE, IRIS)
+    delete(name="iris", version="1", actor=admin)
+    register(
+        new=NewModelVersion(name="iris", version="2", kind="deployment", location="team.models:Iris"),
+        actor=admin,
+        now=clock.now(),
+    )
+    opened = Page(browser.get(EDIT)).fields()
+    redrawn = Page(browser.post(EDIT, {**opened, "_redraw": "1"})).fields()
+    assert redrawn[OWN + "entity_version"] == "1"
 
 
 def test_serve_this_model_opens_the_form_of_that_version(browser: Client):

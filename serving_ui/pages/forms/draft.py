@@ -219,15 +219,15 @@ class Draft:
         self.with_valid_task()
 
     def choose_own(self, model: str, version: str) -> None:
-        """Switches to a version of a model of one's own; to its newest one if there is no such version."""
+        """Switches to a version of a model of one's own; to its newest one if `version` is empty."""
         self.values[own_model.VERSION_INPUT] = version
         self.values |= {"provider": own_model.OWN.name, own_model.MODEL_INPUT: model}
         own_model.complete(self.values)
 
-    def complete_model(self) -> None:
+    def complete_model(self, *, is_other_model: bool) -> None:
         """Sets what follows from the name of a model of one's own: its newest version, and how it is usually sized."""
         if self.provider is own_model.OWN:
-            own_model.complete(self.values)
+            own_model.complete(self.values, is_other_model=is_other_model)
 
     def discard_key(self, name: str) -> None:
         """Discards a pasted key."""

@@ -139,12 +139,12 @@ def choose(values: dict[str, str], model: str) -> None:
     complete(values)
 
 
-def complete(values: dict[str, str]) -> None:
-    """Sets the newest version, and the usual way to size a language model, where the values of a draft lack them."""
-    model, version = values.get(MODEL_INPUT, "").strip(), values.get(VERSION_INPUT, "").strip()
-    found = choices.versions(model)
-    is_known = version in found.names or (version and choices.is_registered(model, version))
-    if found.names and not is_known:
+def complete(values: dict[str, str], *, is_other_model: bool = False) -> None:
+    """Sets the newest version, and the usual way to size a language model, where the values of a draft lack them. A version that another
+    model had is replaced; any other stays as it was typed."""
+    found = choices.versions(values.get(MODEL_INPUT, "").strip())
+    version = values.get(VERSION_INPUT, "").strip()
+    if found.names and (not version or (is_other_model and version not in found.names)):
         values[VERSION_INPUT] = found.names[0]
     if found.task and input_name(OWN, SIZED_BY) not in values:
         values[input_name(OWN, SIZED_BY)] = "throughput"

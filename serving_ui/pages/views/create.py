@@ -139,8 +139,9 @@ def apply_form_action(request: HttpRequest, draft: Draft) -> str:
     if "_forget" in post:
         draft.discard_key(post["_forget"])
         return "entity"
-    draft.complete_model()
-    return "entity" if request.headers.get("HX-Target") == "entity" else "dependent-fields"
+    is_other_model = request.headers.get("HX-Target") == "entity"
+    draft.complete_model(is_other_model=is_other_model)
+    return "entity" if is_other_model else "dependent-fields"
 
 
 def _apply_row_action(post: Mapping[str, str], draft: Draft) -> str:
