@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from serving_ui.backends.ray_serve.deployments.output import redact_output
 from serving_ui.backends.ray_serve.deployments.served_model import InvalidRequest, ServedModel
 from serving_ui.backends.ray_serve.environment import without_values
 
@@ -57,8 +58,10 @@ class Replica:
         application, to its logs.
         """
         os.environ.update(user_config["environment"])
-        self._values = list(user_config["environment"].values())
+        # The former ones stay: the model may still have them.
+        self._values += [each for each in user_config["environment"].values() if each not in self._values]
         if self._model is None:
+            redact_output(self._values, log)
             try:
                 self._model = _load(self._arguments)
             except Exception:
