@@ -88,8 +88,8 @@ WRONG: dict[str, tuple[str, ...]] = {
     "DEPLOY_DEADLINE_SECONDS": ("4", "half an hour", "86401"),
     "MLFLOW_TRACKING_URI": ("mlflow:5000", "databricks", "sqlite:///mlflow.db", "http://me:hidden@h"),
     "MLFLOW_TRACKING_TOKEN": ("hidden token", "hiddén", "hidden\ttoken"),
-    "MLFLOW_TRACKING_USERNAME": ("me", "me:hidden"),
-    "MLFLOW_TRACKING_PASSWORD": ("hidden",),
+    "MLFLOW_TRACKING_USERNAME": ("me", "me:hidden", ":"),
+    "MLFLOW_TRACKING_PASSWORD": ("hidden", "hidden:hidden", "hiddén"),  # without a user
     "CHECK_DEADLINE_SECONDS": ("0", "-5", "1.5", "ten", "3601", "9" * 5000),
     "CONTROL_BODY_BYTES": ("4 MB", "0", "65535", "1073741825", "1e6"),
     "QUERY_BODY_BYTES": ("16MB", "-1", "65535", "1073741825", "unlimited"),
