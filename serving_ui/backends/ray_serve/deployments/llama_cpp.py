@@ -33,6 +33,8 @@ class LlamaCpp(ServedModel):
             port=0,
             key=secrets.token_hex(32),
         )
+        if self.location == llama_cpp.SMOLLM2:
+            llama_cpp.set_up_smollm2(parameters)
         if template := self.arguments.get("chat_template"):
             parameters.chat_template = str(template)
         if self.task == "llm/v1/embeddings":
