@@ -36,7 +36,9 @@ class PyFunc(ServedModel):
         try:
             invoke: Any = scoring_server.invocations
             response = invoke(json.dumps(body), "application/json", model, self._schema)
-        except Exception as problem:
+        except (
+            Exception
+        ) as problem:  # of MLflow or of the model, which is anybody's code; always raised again
             if model.fault:
                 raise model.fault from None  # MLflow hides it behind a general sentence
             if not model.was_called or _is_refused_input(problem):
@@ -66,7 +68,7 @@ class _CalledModel:
             found = self._model.predict(data, params=params)
         except MlflowException:
             raise
-        except Exception as problem:
+        except Exception as problem:  # of the model; MLflow would hide it
             self.fault = problem
             raise
         return found.astype(object).where(found.notna(), None) if hasattr(found, "notna") else found

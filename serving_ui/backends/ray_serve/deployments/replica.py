@@ -64,7 +64,7 @@ class Replica:
             redact_output(self._values, log)
             try:
                 self._model = _load(self._arguments)
-            except Exception:
+            except Exception:  # of the model, which is anybody's code; Ray gets it too
                 log.exception("The model could not be loaded.")
                 raise
 
